@@ -1,0 +1,2 @@
+"""A stand-in exchange that speaks REST and websocket on loopback."""
+

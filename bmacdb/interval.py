@@ -1,0 +1,112 @@
+"""Interval arithmetic: the grid of open times on which an exchange's bars lie.
+
+`1s` to `1d` are multiples of their length since the epoch; `1w` opens on Monday, `1M` on the first of
+the month; `3d` lies on a grid of its own, given by any open time of it (`anchor_ms`), which the
+recorder reads from the exchange.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from bmacdb.clock import from_ms
+from bmacdb.errors import UsageError, did_you_mean
+
+__all__ = ["DAY_MS", "INTERVALS", "MINUTE_MS", "Interval"]
+
+SECOND_MS = 1000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+_MONDAY_MS = 4 * DAY_MS  # 1970-01-05
+
+_LENGTH_MS = {
+    "1s": SECOND_MS,
+    **{f"{n}m": n * MINUTE_MS for n in (1, 3, 5, 15, 30)},
+    **{f"{n}h": n * HOUR_MS for n in (1, 2, 4, 6, 8, 12)},
+    "1d": DAY_MS,
+    "3d": 3 * DAY_MS,
+    "1w": 7 * DAY_MS,
+}
+_UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week", "M": "month"}
+
+INTERVALS: tuple[str, ...] = (*_LENGTH_MS, "1M")
+"""Every interval the exchange has, shortest first."""
+
+
+def _month_index(ms: int) -> int:
+    day = from_ms(ms)
+    return day.year * 12 + day.month - 1
+
+
+def _month_open(index: int) -> int:
+    return int(from_ms(0).replace(year=index // 12, month=index % 12 + 1).timestamp()) * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An official interval; all methods take and return milliseconds of UTC."""
+
+    name: str
+    anchor_ms: int = 0
+
+    @classmethod
+    def parse(cls, name: str) -> Interval:
+        """The interval called `name`. Raises UsageError for any but an official one (`INTERVALS`)."""
+        if name not in INTERVALS:
+            hint = did_you_mean(name, INTERVALS)
+            raise UsageError(f"interval {name!r} is not one of {', '.join(INTERVALS)}.{hint}")
+        return cls(name, _MONDAY_MS if name == "1w" else 0)
+
+    def anchored(self, open_ms: int) -> Interval:
+        """The same interval on the grid that `open_ms` is part of; only `3d` has a grid to choose."""
+        return replace(self, anchor_ms=open_ms % self.length_ms) if self.name == "3d" else self
+
+    @property
+    def length_ms(self) -> int:
+        """The length of a bar; of `1M`, that of the shortest month."""
+        return _LENGTH_MS.get(self.name, 28 * DAY_MS)
+
+    @property
+    def step(self) -> str:
+        """The length as SQL takes it: '5 minute', '1 month'."""
+        return f"{self.name[:-1]} {_UNITS[self.name[-1]]}"
+
+    def floor(self, ms: int) -> int:
+        """The open time of the bar that `ms` lies in."""
+        if self.name == "1M":
+            return _month_open(_month_index(ms))
+        return ms - (ms - self.anchor_ms) % self.length_ms
+
+    def shift(self, open_ms: int, bars: int) -> int:
+        """The open time `bars` bars after (before, when negative) the bar that opened at `open_ms`; never before 1970."""
+        if self.name == "1M":
+            return _month_open(max(_month_index(open_ms) + bars, 1970 * 12))
+        return max(open_ms + bars * self.length_ms, self.anchor_ms)
+
+    def next(self, open_ms: int) -> int:
+        """When the bar that opened at `open_ms` closes and the next opens: its run time."""
+        return self.shift(open_ms, 1)
+
+    def boundary_after(self, ms: int) -> int:
+        """The first boundary later than `ms`."""
+        return self.next(self.floor(ms))
+
+    def count(self, start_ms: int, end_ms: int) -> int:
+        """How many bars open in [start, end), both open times of the grid; 0 when end <= start."""
+        if end_ms <= start_ms:
+            return 0
+        if self.name == "1M":
+            return _month_index(end_ms) - _month_index(start_ms)
+        return (end_ms - start_ms) // self.length_ms
+
+    def opens(self, start_ms: int, end_ms: int) -> Iterator[int]:
+        """The open times of the grid in [start, end); `start` is one of them."""
+        while start_ms < end_ms:
+            yield start_ms
+            start_ms = self.next(start_ms)
+
+    def on_grid(self, open_ms: int) -> bool:
+        """Whether a bar may open at `open_ms`."""
+        return self.floor(open_ms) == open_ms

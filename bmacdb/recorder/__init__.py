@@ -1,0 +1,2 @@
+"""The recorder: producers, one queue, one consumer."""
+

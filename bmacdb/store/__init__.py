@@ -1,0 +1,2 @@
+"""The database file: one writer thread, readers elsewhere."""
+

@@ -1,0 +1,101 @@
+"""Trade types: which symbols of which market a feed records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bmacdb.errors import UsageError, did_you_mean
+from bmacdb.interval import Interval
+from bmacdb.model import Feed, Market, SymbolInfo
+
+__all__ = ["ALIASES", "STABLECOINS", "TRADE_TYPES", "TradeType", "is_leveraged", "make_feed", "parse_feed", "select"]
+
+STABLECOINS: frozenset[str] = frozenset(
+    "USDT USDC BUSD TUSD FDUSD USDP USDS USDSOLD DAI USD1 RLUSD U PAX UST VAI USDSB SUSD AEUR EURI "
+    "BKRW BIDR IDRT BVND GYEN".split()
+)
+"""Base assets whose spot pairs move no more than their peg."""
+
+_LEVERAGED_ENDINGS = ("UP", "DOWN", "BULL", "BEAR")
+_NOT_LEVERAGED = frozenset({"JUP", "SYRUP"})
+
+
+def is_leveraged(base_asset: str) -> bool:
+    """Whether a spot base asset is a leveraged token (BTCUP, ETHBEAR), which decays and is no asset of its own."""
+    return base_asset.endswith(_LEVERAGED_ENDINGS) and base_asset not in _NOT_LEVERAGED
+
+
+@dataclass(frozen=True, slots=True)
+class TradeType:
+    """A market, and what of it is recorded."""
+
+    name: str
+    market: Market
+    quote_asset: str
+    contract_types: frozenset[str] = frozenset()
+
+    def takes(self, info: SymbolInfo) -> bool:
+        """Whether a symbol belongs to this trade type, trading or not."""
+        if info.quote_asset != self.quote_asset:
+            return False
+        if self.market is Market.SPOT:
+            return info.base_asset not in STABLECOINS and not is_leveraged(info.base_asset)
+        return info.contract_type in self.contract_types
+
+
+_PERPETUAL = frozenset({"PERPETUAL"})
+_TRADFI = frozenset({"TRADIFI_PERPETUAL"})  # the exchange's own spelling
+_DELIVERY = frozenset({"CURRENT_QUARTER", "NEXT_QUARTER"})
+
+TRADE_TYPES: dict[str, TradeType] = {
+    t.name: t
+    for t in (
+        TradeType("usdt_spot", Market.SPOT, "USDT"),
+        TradeType("usdc_spot", Market.SPOT, "USDC"),
+        TradeType("btc_spot", Market.SPOT, "BTC"),
+        TradeType("usdt_perp", Market.USDT_FUTURES, "USDT", _PERPETUAL),
+        TradeType("usdc_perp", Market.USDT_FUTURES, "USDC", _PERPETUAL),
+        TradeType("btc_perp", Market.USDT_FUTURES, "BTC", _PERPETUAL),
+        TradeType("usdt_tradfi_perp", Market.USDT_FUTURES, "USDT", _TRADFI),
+        TradeType("usdt_deli", Market.USDT_FUTURES, "USDT", _DELIVERY),
+        TradeType("coin_perp", Market.COIN_FUTURES, "USD", _PERPETUAL),
+        TradeType("coin_deli", Market.COIN_FUTURES, "USD", _DELIVERY),
+    )
+}
+
+ALIASES: dict[str, str] = {"usdt_swap": "usdt_perp", "coin_swap": "coin_perp"}
+"""The predecessor's other names; recorded under the canonical one."""
+
+
+def make_feed(trade_type: str, interval: str) -> Feed:
+    """The feed of a trade type (or alias) at an interval. Raises UsageError naming the value and the nearest valid one."""
+    known = TRADE_TYPES.get(ALIASES.get(trade_type, trade_type))
+    if known is None:
+        names = [*TRADE_TYPES, *ALIASES]
+        raise UsageError(
+            f"trade type {trade_type!r} is not one of {', '.join(names)}.{did_you_mean(trade_type, names)}"
+        )
+    parsed = Interval.parse(interval)
+    if parsed.name == "1s" and known.market is not Market.SPOT:
+        raise UsageError(f"interval '1s' exists on spot alone, and {known.name} is futures: the shortest there is 1m.")
+    return Feed(known.name, parsed, known.market)
+
+
+def parse_feed(name: str) -> Feed:
+    """The feed called `usdt_perp_5m`. Raises UsageError as `make_feed` does."""
+    trade_type, _, interval = name.rpartition("_")
+    if not trade_type:
+        raise UsageError(f"feed {name!r} is not of the form TRADE_TYPE_INTERVAL, as usdt_perp_5m is.")
+    return make_feed(trade_type, "1M" if interval == "1mo" else interval)
+
+
+def select(feed: Feed, infos: Iterable[SymbolInfo], keep: Iterable[str] | None = None) -> dict[str, SymbolInfo]:
+    """The symbols that a feed records now, by name: of its trade type, trading, and in `keep` where given."""
+    trade_type = TRADE_TYPES[feed.trade_type]
+    wanted = None if keep is None else frozenset(keep)
+    return {
+        info.symbol: info
+        for info in sorted(infos, key=lambda info: info.symbol)
+        if info.status == "TRADING" and trade_type.takes(info) and (wanted is None or info.symbol in wanted)
+    }

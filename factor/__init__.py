@@ -1,0 +1,2 @@
+"""Factors, one per file."""
+

@@ -1,0 +1,1 @@
+"""SQL files and their loader."""
