@@ -1,2 +1,1 @@
 """The recorder: producers, one queue, one consumer."""
-

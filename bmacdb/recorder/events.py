@@ -50,13 +50,12 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class HistoryPlanned:
-    """`missing` bars of `symbols` symbols are to be fetched; `stored` are in the file already."""
+    """`missing` bars of `symbols` symbols are to be fetched; the rest of the window is in the file already."""
 
     at_ms: int
     feed: str
     symbols: int
     missing: int
-    stored: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,495 @@
+"""What the Dispatcher decides for one feed: pure state, fed with messages and the exchange's time.
+
+`FeedState.take(message, now_ms, into)` adds to a `Decision`: rows that belong into one transaction, and what is
+to be done once it is committed. Nothing here knows sockets, files or clocks.
+
+A run is one period of the feed. It opens at its boundary (or with the first candle, should that come before the
+alarm), waits for every expected symbol, asks REST for the late ones from the close time-out on, and past the
+deadline names what is still missing, as `missing` of the run and as gaps, which repair goes on with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from bmacdb.model import (
+    EXGINFO_ITEM,
+    FUNDING_ITEM,
+    Batch,
+    Candle,
+    Feed,
+    FundingRate,
+    FundingSnapshot,
+    Gap,
+    GapState,
+    Ready,
+    Run,
+    Source,
+    SymbolInfo,
+)
+from bmacdb.recorder.events import (
+    Event,
+    ExchangeInfoUpdated,
+    Notice,
+    RunComplete,
+    RunLate,
+    RunProgress,
+    RunStarted,
+    Severity,
+    SymbolsChanged,
+)
+from bmacdb.recorder.gaps import retry_after_ms, settle
+from bmacdb.recorder.messages import (
+    Boundary,
+    CandleClosed,
+    ExchangeInfoFetched,
+    Fetch,
+    FetchFailed,
+    FundingFetched,
+    Message,
+    PageFetched,
+    Purpose,
+    Tick,
+)
+
+__all__ = ["REPAIR_DEADLINE_MS", "Decision", "FeedState"]
+
+REPAIR_DEADLINE_MS = 40_000
+"""How long after its boundary a run is waited for before what is missing is named."""
+
+_REPAIR_EVERY_MS = 10_000
+_EARLY_MS = 5_000  # a closed bar may come this much before our belief of the exchange's clock says that it closed
+_LATE_RUNS = 2_000  # late runs remembered, so that a bar that comes after all completes its run
+
+
+@dataclass(slots=True)
+class Decision:
+    """What came of one or several messages of a feed: rows for one transaction, then what to do."""
+
+    candles: list[Candle] = field(default_factory=list)
+    ready: list[Ready] = field(default_factory=list)
+    runs: dict[int, Run] = field(default_factory=dict)
+    exginfo: tuple[SymbolInfo, ...] | None = None
+    funding_rates: list[FundingRate] = field(default_factory=list)
+    funding_snapshots: list[FundingSnapshot] = field(default_factory=list)
+    gaps: dict[tuple[str, int], Gap] = field(default_factory=dict)
+
+    events: list[Event] = field(default_factory=list)
+    fetches: list[Fetch] = field(default_factory=list)
+    listen: frozenset[str] | None = None
+    """The symbols to listen to from now on, when they changed."""
+    backfill: list[str] = field(default_factory=list)
+    """Symbols newly listed, whose history is to be fetched."""
+    owed: list[tuple[str, int]] = field(default_factory=list)
+    """(symbol, open time) of bars with trades that REST had and the stream did not bring."""
+    completed: list[int] = field(default_factory=list)
+    """Run times whose market became complete."""
+
+    def batch(self, feed: str, now_ms: int) -> Batch | None:
+        """The transaction, or None when there is nothing to write."""
+        if not (
+            self.candles
+            or self.ready
+            or self.runs
+            or self.gaps
+            or self.exginfo is not None
+            or self.funding_rates
+            or self.funding_snapshots
+        ):
+            return None
+        return Batch(
+            feed,
+            now_ms,
+            tuple(self.candles),
+            tuple(self.ready),
+            tuple(self.runs.values()),
+            self.exginfo,
+            tuple(self.funding_rates),
+            tuple(self.funding_snapshots),
+            tuple(self.gaps.values()),
+        )
+
+
+@dataclass(slots=True)
+class _OpenRun:
+    run_time_ms: int
+    expected: int
+    waiting: set[str]
+    repaired: int = 0
+    last_item: str | None = None
+    last_at_ms: int = 0
+    missing: tuple[str, ...] = ()
+    past_deadline: bool = False
+    complete_at_ms: int | None = None
+    next_fetch_ms: int = 0
+
+    @property
+    def ready(self) -> int:
+        return self.expected - len(self.waiting)
+
+    def row(self) -> Run:
+        return Run(
+            self.run_time_ms,
+            self.expected,
+            self.ready,
+            self.complete_at_ms,
+            self.last_item,
+            self.repaired,
+            self.missing,
+        )
+
+
+@dataclass(slots=True)
+class _OpenGap:
+    gap: Gap
+    due_ms: int
+    attempts: int = 0
+
+
+class FeedState:
+    """One feed's runs, expected symbols and open gaps."""
+
+    def __init__(self, feed: Feed, *, close_timeout_ms: int, page_rows: int) -> None:
+        self.feed = feed
+        self.expected: set[str] = set()
+        self.known: set[str] = set()
+        self.latest: dict[str, int] = {}
+        self.runs: dict[int, _OpenRun] = {}
+        self.live_from_ms: int | None = None
+        self.unknown_frames = 0
+        self._newest_run_ms = 0
+        self._close_timeout_ms = close_timeout_ms
+        self._deadline_ms = max(REPAIR_DEADLINE_MS, close_timeout_ms + 2 * _REPAIR_EVERY_MS)
+        self._page_rows = page_rows
+        self._last: dict[str, Candle] = {}
+        self._gaps: dict[str, list[_OpenGap]] = {}
+        self._fetching: set[tuple[str, int, int]] = set()
+
+    # Where it starts from
+
+    def resume(
+        self,
+        *,
+        latest: Mapping[str, int],
+        unfinished: Iterable[tuple[Run, frozenset[str]]],
+        gaps: Iterable[Gap],
+        now_ms: int,
+    ) -> None:
+        """Take up what an earlier recorder left in the file: latest open times, runs that never got complete (with
+        the items that were ready), open gaps. Call it when the expected symbols are known."""
+        self.latest.update(latest)
+        self.known.update(latest)
+        for run, ready in unfinished:
+            # Killed before its deadline, a run has not named what it misses.
+            waiting = (set(run.missing) or self.expected) - ready
+            self.runs[run.run_time_ms] = _OpenRun(
+                run.run_time_ms,
+                max(run.expected, len(waiting)),
+                waiting,
+                run.repaired,
+                run.last_item,
+                missing=run.missing or tuple(sorted(waiting)),
+                past_deadline=True,
+            )
+        for gap in gaps:
+            self._gaps.setdefault(gap.symbol, []).append(_OpenGap(gap, now_ms))
+
+    def go_live(self, run_time_ms: int) -> None:
+        """Every run from `run_time_ms` on is watched over; earlier bars are history's business."""
+        if self.live_from_ms is None:
+            self.live_from_ms = run_time_ms
+
+    def open_gaps(self) -> int:
+        return sum(map(len, self._gaps.values()))
+
+    def not_fetched(self, fetch: Fetch) -> None:
+        """A fetch that was decided could not be queued; it will be decided anew when it is due again."""
+        self._fetching.discard((fetch.symbol, fetch.start_ms, fetch.end_ms))
+
+    # What happens
+
+    def take(self, message: Message, now_ms: int, into: Decision) -> None:
+        """Add to `into` what `message` leads to."""
+        match message:
+            case CandleClosed(candle=candle, received_ms=received_ms):
+                self._arrived(candle, received_ms, into)
+            case Boundary(run_time_ms=run_time_ms):
+                self._boundary(run_time_ms, now_ms, into)
+            case Tick():
+                self._tick(now_ms, into)
+            case PageFetched():
+                self._page(message, into)
+            case FetchFailed():
+                self._failed(message, now_ms, into)
+            case ExchangeInfoFetched():
+                self._exchange_info(message, now_ms, into)
+            case FundingFetched(run_time_ms=run_time_ms, snapshots=snapshots, rates=rates):
+                into.funding_snapshots += snapshots
+                into.funding_rates += rates
+                if snapshots:
+                    into.ready.append(Ready(run_time_ms, FUNDING_ITEM, now_ms, Source.REST))
+
+    # Candles
+
+    def _arrived(self, candle: Candle, at_ms: int, into: Decision) -> None:
+        symbol, open_ms = candle.symbol, candle.open_time_ms
+        interval = self.feed.interval
+        run_time_ms = interval.next(open_ms)
+        if symbol not in self.known or not interval.on_grid(open_ms) or run_time_ms > at_ms + _EARLY_MS:
+            self.unknown_frames += 1
+            return
+        if self._last.get(symbol) == candle:
+            return  # the same bar again, as two overlapping sockets bring it
+        into.candles.append(candle)
+        if open_ms >= self.latest.get(symbol, -1):
+            self.latest[symbol] = open_ms
+            self._last[symbol] = candle
+        self._mark_ready(run_time_ms, candle, at_ms, into)
+        if symbol in self._gaps:
+            self._settle(symbol, {open_ms}, (0, 0), at_ms, into)
+
+    def _mark_ready(self, run_time_ms: int, candle: Candle, at_ms: int, into: Decision) -> None:
+        run = self.runs.get(run_time_ms)
+        if run is None:
+            if self.live_from_ms is None or run_time_ms < self.live_from_ms or run_time_ms <= self._newest_run_ms:
+                return
+            run = self._open_run(run_time_ms, at_ms, into)
+        if candle.symbol not in run.waiting:
+            return
+        run.waiting.remove(candle.symbol)
+        run.repaired += candle.source is not Source.WS
+        run.last_item, run.last_at_ms = candle.symbol, at_ms
+        into.ready.append(Ready(run_time_ms, candle.symbol, at_ms, candle.source))
+        self._maybe_complete(run, at_ms, into)
+
+    def _maybe_complete(self, run: _OpenRun, at_ms: int, into: Decision) -> None:
+        if run.complete_at_ms is not None or run.waiting or not run.expected:
+            if run.past_deadline:
+                into.runs[run.run_time_ms] = run.row()
+            return
+        run.complete_at_ms = at_ms
+        into.runs[run.run_time_ms] = run.row()
+        into.completed.append(run.run_time_ms)
+        into.events.append(
+            RunComplete(
+                at_ms,
+                self.feed.name,
+                run.run_time_ms,
+                run.expected,
+                run.repaired,
+                run.last_item,
+                run.last_at_ms,
+                at_ms - run.run_time_ms,
+            )
+        )
+
+    # Runs
+
+    def _open_run(self, run_time_ms: int, at_ms: int, into: Decision) -> _OpenRun:
+        run = _OpenRun(run_time_ms, len(self.expected), set(self.expected))
+        self.runs[run_time_ms] = run
+        self._newest_run_ms = max(self._newest_run_ms, run_time_ms)
+        into.runs[run_time_ms] = run.row()
+        into.events.append(RunStarted(at_ms, self.feed.name, run_time_ms, run.expected))
+        self._forget(at_ms)
+        return run
+
+    def _forget(self, now_ms: int) -> None:
+        """Drop the runs that nothing can change any more, and the oldest when too many are late."""
+        done = [
+            run.run_time_ms
+            for run in self.runs.values()
+            if run.complete_at_ms is not None and now_ms - run.run_time_ms > self._deadline_ms
+        ]
+        for run_time_ms in done + sorted(self.runs)[:-_LATE_RUNS]:
+            self.runs.pop(run_time_ms, None)
+
+    def _boundary(self, run_time_ms: int, now_ms: int, into: Decision) -> None:
+        if run_time_ms not in self.runs and run_time_ms > self._newest_run_ms:
+            self._open_run(run_time_ms, now_ms, into)
+
+    def _tick(self, now_ms: int, into: Decision) -> None:
+        late: dict[str, set[int]] = {}
+        for run in sorted(self.runs.values(), key=lambda run: run.run_time_ms):
+            if run.complete_at_ms is not None or run.past_deadline:
+                continue
+            elapsed_ms = now_ms - run.run_time_ms
+            if elapsed_ms >= self._deadline_ms:
+                self._deadline(run, now_ms, into)
+                continue
+            into.events.append(RunProgress(now_ms, self.feed.name, run.run_time_ms, run.ready, run.expected))
+            if elapsed_ms >= self._close_timeout_ms and now_ms >= run.next_fetch_ms:
+                run.next_fetch_ms = now_ms + _REPAIR_EVERY_MS
+                open_ms = self.feed.interval.shift(run.run_time_ms, -1)
+                for symbol in run.waiting:
+                    late.setdefault(symbol, set()).add(open_ms)
+        for symbol, opens in sorted(late.items()):
+            for start_ms, end_ms in self._ranges(opens):
+                self._fetch(symbol, start_ms, end_ms, Purpose.LATE, into)
+        self._repair(now_ms, into)
+
+    def _deadline(self, run: _OpenRun, now_ms: int, into: Decision) -> None:
+        run.past_deadline = True
+        run.missing = tuple(sorted(run.waiting))
+        into.runs[run.run_time_ms] = run.row()
+        if not run.missing:
+            return
+        into.events.append(RunLate(now_ms, self.feed.name, run.run_time_ms, run.expected, run.missing))
+        open_ms = self.feed.interval.shift(run.run_time_ms, -1)
+        for symbol in run.missing:
+            self._open_gap(symbol, open_ms, run.run_time_ms, "late past the deadline", now_ms, into)
+
+    def _ranges(self, opens: Collection[int]) -> list[tuple[int, int]]:
+        """Open times as unbroken ranges [start, end) of a page at most."""
+        ranges: list[tuple[int, int]] = []
+        for open_ms in sorted(opens):
+            end_ms = self.feed.interval.next(open_ms)
+            if (
+                ranges
+                and ranges[-1][1] == open_ms
+                and self.feed.interval.count(ranges[-1][0], end_ms) <= self._page_rows
+            ):
+                ranges[-1] = (ranges[-1][0], end_ms)
+            else:
+                ranges.append((open_ms, end_ms))
+        return ranges
+
+    def _fetch(self, symbol: str, start_ms: int, end_ms: int, purpose: Purpose, into: Decision) -> None:
+        key = (symbol, start_ms, end_ms)
+        if key not in self._fetching:
+            self._fetching.add(key)
+            into.fetches.append(Fetch(self.feed.name, symbol, start_ms, end_ms, purpose))
+
+    # Answers
+
+    def _page(self, page: PageFetched, into: Decision) -> None:
+        fetch = page.fetch
+        self._fetching.discard((fetch.symbol, fetch.start_ms, fetch.end_ms))
+        for candle in page.candles:
+            if fetch.purpose is Purpose.LATE and candle.trade_num and self._awaited(candle):
+                into.owed.append((candle.symbol, candle.open_time_ms))
+            self._arrived(candle, page.answered_ms, into)
+        if fetch.purpose is Purpose.LATE:
+            return
+        present = {candle.open_time_ms for candle in page.candles}
+        asked = (fetch.start_ms, fetch.end_ms)
+        self._settle(fetch.symbol, present, asked, page.answered_ms, into)
+        if fetch.purpose is Purpose.HISTORY:
+            covered = {
+                open_ms
+                for known in self._gaps.get(fetch.symbol, ())
+                for open_ms in self.feed.interval.opens(known.gap.gap_start_ms, known.gap.gap_end_ms)
+            }
+            lacking = set(self.feed.interval.opens(*asked)) - present - covered
+            for start_ms, end_ms in self._ranges(lacking):
+                hole = Gap(
+                    fetch.symbol, start_ms, end_ms, GapState.OPEN, "not in the exchange's history", page.answered_ms
+                )
+                self._gaps.setdefault(fetch.symbol, []).append(_OpenGap(hole, page.answered_ms + retry_after_ms(0)))
+                into.gaps[fetch.symbol, start_ms] = hole
+            if lacking:
+                self._settle(fetch.symbol, present, asked, page.answered_ms, into)
+
+    def _awaited(self, candle: Candle) -> bool:
+        run = self.runs.get(self.feed.interval.next(candle.open_time_ms))
+        return run is not None and candle.symbol in run.waiting
+
+    def _failed(self, failure: FetchFailed, now_ms: int, into: Decision) -> None:
+        fetch = failure.fetch
+        self._fetching.discard((fetch.symbol, fetch.start_ms, fetch.end_ms))
+        if failure.refused:
+            for known in self._gaps.get(fetch.symbol, ()):
+                known.due_ms = max(known.due_ms, now_ms + retry_after_ms(99))
+        if failure.refused or fetch.purpose is Purpose.LATE:
+            text = f"{fetch.symbol}: {failure.problem}"
+            into.events.append(Notice(now_ms, Severity.WARNING, "rest", text, self.feed.name))
+
+    # Gaps
+
+    def _open_gap(self, symbol: str, start_ms: int, end_ms: int, reason: str, now_ms: int, into: Decision) -> None:
+        gaps = self._gaps.setdefault(symbol, [])
+        for known in gaps:
+            if known.gap.gap_start_ms <= start_ms <= known.gap.gap_end_ms:
+                known.gap = replace(known.gap, gap_end_ms=max(end_ms, known.gap.gap_end_ms))
+                into.gaps[symbol, known.gap.gap_start_ms] = known.gap
+                return
+        gap = Gap(symbol, start_ms, end_ms, GapState.OPEN, reason, now_ms)
+        gaps.append(_OpenGap(gap, now_ms + retry_after_ms(0)))
+        into.gaps[symbol, start_ms] = gap
+
+    def _settle(self, symbol: str, present: set[int], asked: tuple[int, int], answered_ms: int, into: Decision) -> None:
+        """Bring the open gaps of `symbol` up to date with bars that came and with what the exchange proved absent."""
+        still_open: list[_OpenGap] = []
+        for known in self._gaps.get(symbol, ()):
+            for row in settle(
+                known.gap,
+                self.feed.interval,
+                present=present,
+                asked=asked,
+                evidence_ms=self.latest.get(symbol) if symbol in self.expected else answered_ms,
+                answered_ms=answered_ms,
+            ):
+                if row != known.gap:
+                    into.gaps[symbol, row.gap_start_ms] = row
+                if row.state is GapState.OPEN:
+                    still_open.append(_OpenGap(row, known.due_ms, known.attempts))
+                elif row.state is GapState.ABSENT:
+                    self._stop_waiting(symbol, row, into)
+        if still_open:
+            self._gaps[symbol] = still_open
+        else:
+            self._gaps.pop(symbol, None)
+
+    def _stop_waiting(self, symbol: str, absent: Gap, into: Decision) -> None:
+        """A bar that the exchange never made keeps its run incomplete for good: stop remembering that run for it."""
+        for open_ms in self.feed.interval.opens(absent.gap_start_ms, absent.gap_end_ms):
+            run = self.runs.get(self.feed.interval.next(open_ms))
+            if run is not None and run.past_deadline and run.waiting <= {symbol}:
+                del self.runs[run.run_time_ms]
+
+    def _repair(self, now_ms: int, into: Decision) -> None:
+        """Ask for the open gaps that are due, with the bars behind them: a later bar proves an earlier one absent."""
+        interval = self.feed.interval
+        for symbol, gaps in self._gaps.items():
+            for known in gaps:
+                if known.due_ms > now_ms:
+                    continue
+                known.attempts += 1
+                known.due_ms = now_ms + retry_after_ms(known.attempts)
+                closed_ms = interval.floor(now_ms)
+                end_ms = min(
+                    interval.shift(known.gap.gap_end_ms, 2),
+                    interval.shift(known.gap.gap_start_ms, self._page_rows),
+                    closed_ms,
+                )
+                if end_ms > known.gap.gap_start_ms:
+                    self._fetch(symbol, known.gap.gap_start_ms, end_ms, Purpose.REPAIR, into)
+
+    # Symbols
+
+    def _exchange_info(self, message: ExchangeInfoFetched, now_ms: int, into: Decision) -> None:
+        trading = {info.symbol for info in message.symbols if info.status == "TRADING"}
+        listed, delisted = trading - self.expected, self.expected - trading
+        into.exginfo = tuple(info for info in message.symbols if info.symbol in trading or info.symbol in self.known)
+        self.known |= trading
+        self.expected = trading
+        if message.run_time_ms:
+            into.ready.append(Ready(message.run_time_ms, EXGINFO_ITEM, now_ms, Source.REST))
+            into.events.append(ExchangeInfoUpdated(now_ms, self.feed.name, message.run_time_ms, len(trading)))
+        if not listed and not delisted:
+            return
+        into.listen = frozenset(trading)
+        into.backfill += sorted(listed)
+        into.events.append(SymbolsChanged(now_ms, self.feed.name, tuple(sorted(listed)), tuple(sorted(delisted))))
+        for symbol in sorted(delisted):
+            # Its last bars may have closed unheard.
+            start_ms, end_ms = self.latest.get(symbol, 0), self.feed.interval.floor(now_ms)
+            if start_ms and (start_ms := self.feed.interval.next(start_ms)) < end_ms:
+                self._fetch(symbol, start_ms, end_ms, Purpose.REPAIR, into)
+        for run in list(self.runs.values()):
+            if run.waiting & delisted and not run.past_deadline:
+                run.expected -= len(run.waiting & delisted)
+                run.waiting -= delisted
+                into.runs[run.run_time_ms] = run.row()
+                self._maybe_complete(run, now_ms, into)

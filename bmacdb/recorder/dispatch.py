@@ -1,0 +1,120 @@
+"""The Dispatcher: the one consumer of the main queue, the only one that decides, the only one that writes.
+
+It drains what the queue holds into one transaction a feed: a candle that comes alone is visible within milliseconds,
+and hundreds that close together cost a few commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from bmacdb.clock import Clock
+from bmacdb.errors import StoreFull
+from bmacdb.model import Batch
+from bmacdb.recorder.decide import Decision, FeedState
+from bmacdb.recorder.events import Notice, Report, Severity
+from bmacdb.recorder.messages import Fetch, Message, PageFetched, Stop
+from bmacdb.store.writer import Store
+
+__all__ = ["Dispatcher", "FeedEdges"]
+
+_MOST_MESSAGES = 2_000
+_MOST_ROWS = 5_000  # a transaction of more rows would keep a live candle waiting
+_FULL_PAUSE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEdges:
+    """What a feed's decisions act on."""
+
+    state: FeedState
+    listen: Callable[[frozenset[str]], None]
+    backfill: Callable[[list[str]], None]
+    owed: Callable[[list[tuple[str, int]]], None]
+    offer: Callable[[Fetch], bool]
+    completed: Callable[[list[int]], None]
+
+
+class Dispatcher:
+    """Consumes the main queue. `announce` is told of every batch once it is committed."""
+
+    def __init__(
+        self,
+        queue: asyncio.Queue[Message | Stop],
+        feeds: Mapping[str, FeedEdges],
+        *,
+        store: Store,
+        clock: Clock,
+        report: Report,
+        announce: Callable[[Batch], None],
+    ) -> None:
+        self._queue, self._feeds, self._store, self._clock = queue, feeds, store, clock
+        self._report, self._announce = report, announce
+        self.candles = 0
+        self.commits = 0
+        self.last_commit_ms: int | None = None
+
+    async def run(self) -> None:
+        """Consume until a Stop has been consumed with all that came before it."""
+        stopping = False
+        while not stopping:
+            first = await self._queue.get()
+            messages: list[Message] = []
+            for message in (first, *self._drain()):
+                if isinstance(message, Stop):
+                    stopping = True
+                else:
+                    messages.append(message)
+            await self._consume(messages)
+
+    def _drain(self) -> Iterator[Message | Stop]:
+        rows = messages = 0
+        while messages < _MOST_MESSAGES and rows < _MOST_ROWS and not self._queue.empty():
+            message = self._queue.get_nowait()
+            messages += 1
+            rows += len(message.candles) if isinstance(message, PageFetched) else 1
+            yield message
+
+    async def _consume(self, messages: list[Message]) -> None:
+        decisions: dict[str, Decision] = {}
+        now_ms = self._clock.now_ms()
+        for message in messages:
+            into = decisions.setdefault(message.feed, Decision())
+            self._feeds[message.feed].state.take(message, now_ms, into)
+        for feed, decision in decisions.items():
+            if (batch := decision.batch(feed, now_ms)) is not None:
+                await self._commit(batch)
+            self._act(self._feeds[feed], decision)
+
+    async def _commit(self, batch: Batch) -> None:
+        while True:
+            try:
+                await self._store.commit(batch)
+                break
+            except StoreFull as error:
+                self._tell(batch, Severity.ERROR, f"{error} Recording pauses; it goes on as soon as there is room.")
+                await asyncio.sleep(_FULL_PAUSE_S)
+        self.commits += 1
+        self.candles += len(batch.candles)
+        self.last_commit_ms = self._clock.now_ms()
+        self._announce(batch)
+
+    def _tell(self, batch: Batch, severity: Severity, text: str) -> None:
+        self._report(Notice(self._clock.now_ms(), severity, "store", text, batch.feed))
+
+    def _act(self, edges: FeedEdges, decision: Decision) -> None:
+        if decision.listen is not None:
+            edges.listen(decision.listen)
+        if decision.backfill:
+            edges.backfill(decision.backfill)
+        if decision.owed:
+            edges.owed(decision.owed)
+        for fetch in decision.fetches:
+            if not edges.offer(fetch):
+                edges.state.not_fetched(fetch)
+        for event in decision.events:
+            self._report(event)
+        if decision.completed:
+            edges.completed(decision.completed)
