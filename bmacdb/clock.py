@@ -42,6 +42,9 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds of this machine, never stepping: for time-outs of sockets and for measuring."""
 
+    def monotonic_at(self, ms: int) -> float:
+        """What `monotonic` shows, showed or will show when the exchange's clock is at `ms`."""
+
     async def sleep(self, seconds: float) -> None:
         """Sleep `seconds` of the exchange's time."""
 
@@ -57,6 +60,9 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def monotonic_at(self, ms: int) -> float:
+        return self.monotonic() + (ms - self.now_ms()) / 1000
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -113,6 +119,9 @@ class ServerClock:
     def monotonic(self) -> float:
         return self._monotonic()
 
+    def monotonic_at(self, ms: int) -> float:
+        return self._anchor + (ms - self._anchor_ms) / 1000 / self.rate
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds / self.rate)
 
@@ -135,6 +144,9 @@ class ManualClock:
 
     def monotonic(self) -> float:
         return self._now_ms / 1000
+
+    def monotonic_at(self, ms: int) -> float:
+        return ms / 1000
 
     async def sleep(self, seconds: float) -> None:
         await self.sleep_until(self._now_ms + round(seconds * 1000))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from bmacdb.clock import from_ms
 from bmacdb.errors import UsageError, did_you_mean
 
-__all__ = ["DAY_MS", "INTERVALS", "MINUTE_MS", "Interval"]
+__all__ = ["DAY_MS", "HOUR_MS", "INTERVALS", "MINUTE_MS", "Interval"]
 
 SECOND_MS = 1000
 MINUTE_MS = 60 * SECOND_MS
@@ -80,7 +80,7 @@ class Interval:
         return ms - (ms - self.anchor_ms) % self.length_ms
 
     def shift(self, open_ms: int, bars: int) -> int:
-        """The open time `bars` bars after (before, when negative) the bar that opened at `open_ms`; never before 1970."""
+        """The open time `bars` bars after (negative: before) the bar that opened at `open_ms`; never before 1970."""
         if self.name == "1M":
             return _month_open(max(_month_index(open_ms) + bars, 1970 * 12))
         return max(open_ms + bars * self.length_ms, self.anchor_ms)

@@ -332,9 +332,11 @@ class CandleListener:
 class Listeners:
     """The listeners of one feed: its symbols, spread evenly and kept where they are while they trade."""
 
-    def __init__(self, feed: Feed, groups: int, make: Callable[[int], CandleListener]) -> None:
+    def __init__(self, feed: Feed, groups: int, make: Callable[[int], CandleListener], *, clock: Clock) -> None:
+        """`make` makes the listener of a group."""
         self.feed = feed
-        self._make = make
+        self._make, self._clock = make, clock
+        self._doubted: dict[str, float] = {}  # streams asked for again, and when (monotonic seconds)
         self._listeners = [make(group) for group in range(groups)]
         self._group_of: dict[str, CandleListener] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -375,18 +377,23 @@ class Listeners:
         last = None if listener is None else listener.last_heard(symbol)
         return last is not None and last >= monotonic
 
-    def distrust(self, symbols: Collection[str], *, again: bool) -> None:
-        """Deal with streams that owed a bar and said nothing: ask for them again, and when that was done before
-        (`again`), or when most of a group is silent, replace the whole connection."""
+    def distrust(self, symbols: Collection[str]) -> None:
+        """Deal with streams that owed a bar and said nothing: ask for them again. When that was done before and they
+        are silent still, or when most of a group is silent, replace the whole connection."""
+        now = self._clock.monotonic()
         by_listener: dict[CandleListener, set[str]] = {}
         for symbol in symbols:
             if (listener := self._group_of.get(symbol)) is not None:
                 by_listener.setdefault(listener, set()).add(symbol)
         for listener, silent in by_listener.items():
+            again = {s for s in silent if s in self._doubted and not self.heard_since(s, self._doubted[s])}
             if again or 2 * len(silent) > len(listener.symbols):
                 listener.renew(f"{len(silent)} of {len(listener.symbols)} streams are silent")
+                for symbol in silent:
+                    self._doubted.pop(symbol, None)
             else:
                 listener.resubscribe(silent)
+                self._doubted.update(dict.fromkeys(silent, now))
 
     def status(self) -> tuple[ListenerStatus, ...]:
         return tuple(listener.status() for listener in self._listeners if listener.symbols)

@@ -11,7 +11,7 @@ deadline names what is still missing, as `missing` of the run and as gaps, which
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from bmacdb.model import (
     EXGINFO_ITEM,
@@ -39,7 +39,7 @@ from bmacdb.recorder.events import (
     Severity,
     SymbolsChanged,
 )
-from bmacdb.recorder.gaps import retry_after_ms, settle
+from bmacdb.recorder.gaps import GapBook
 from bmacdb.recorder.messages import (
     Boundary,
     CandleClosed,
@@ -140,13 +140,6 @@ class _OpenRun:
         )
 
 
-@dataclass(slots=True)
-class _OpenGap:
-    gap: Gap
-    due_ms: int
-    attempts: int = 0
-
-
 class FeedState:
     """One feed's runs, expected symbols and open gaps."""
 
@@ -163,7 +156,7 @@ class FeedState:
         self._deadline_ms = max(REPAIR_DEADLINE_MS, close_timeout_ms + 2 * _REPAIR_EVERY_MS)
         self._page_rows = page_rows
         self._last: dict[str, Candle] = {}
-        self._gaps: dict[str, list[_OpenGap]] = {}
+        self._gaps = GapBook(feed.interval, page_rows=page_rows)
         self._fetching: set[tuple[str, int, int]] = set()
 
     # Where it starts from
@@ -171,15 +164,17 @@ class FeedState:
     def resume(
         self,
         *,
+        expected: Iterable[str],
         latest: Mapping[str, int],
         unfinished: Iterable[tuple[Run, frozenset[str]]],
         gaps: Iterable[Gap],
         now_ms: int,
     ) -> None:
-        """Take up what an earlier recorder left in the file: latest open times, runs that never got complete (with
-        the items that were ready), open gaps. Call it when the expected symbols are known."""
+        """Take up what an earlier recorder left in the file: the symbols it expected, latest open times, runs that
+        never got complete (with the items that were ready), open gaps."""
+        self.expected.update(expected)
         self.latest.update(latest)
-        self.known.update(latest)
+        self.known.update(latest, self.expected)
         for run, ready in unfinished:
             # Killed before its deadline, a run has not named what it misses.
             waiting = (set(run.missing) or self.expected) - ready
@@ -192,8 +187,7 @@ class FeedState:
                 missing=run.missing or tuple(sorted(waiting)),
                 past_deadline=True,
             )
-        for gap in gaps:
-            self._gaps.setdefault(gap.symbol, []).append(_OpenGap(gap, now_ms))
+        self._gaps.resume(gaps, now_ms)
 
     def go_live(self, run_time_ms: int) -> None:
         """Every run from `run_time_ms` on is watched over; earlier bars are history's business."""
@@ -201,7 +195,8 @@ class FeedState:
             self.live_from_ms = run_time_ms
 
     def open_gaps(self) -> int:
-        return sum(map(len, self._gaps.values()))
+        """How many holes are neither filled nor proven absent."""
+        return len(self._gaps)
 
     def not_fetched(self, fetch: Fetch) -> None:
         """A fetch that was decided could not be queued; it will be decided anew when it is due again."""
@@ -327,7 +322,8 @@ class FeedState:
         for symbol, opens in sorted(late.items()):
             for start_ms, end_ms in self._ranges(opens):
                 self._fetch(symbol, start_ms, end_ms, Purpose.LATE, into)
-        self._repair(now_ms, into)
+        for symbol, start_ms, end_ms in self._gaps.due(now_ms):
+            self._fetch(symbol, start_ms, end_ms, Purpose.REPAIR, into)
 
     def _deadline(self, run: _OpenRun, now_ms: int, into: Decision) -> None:
         run.past_deadline = True
@@ -376,18 +372,13 @@ class FeedState:
         asked = (fetch.start_ms, fetch.end_ms)
         self._settle(fetch.symbol, present, asked, page.answered_ms, into)
         if fetch.purpose is Purpose.HISTORY:
-            covered = {
+            lacking = [
                 open_ms
-                for known in self._gaps.get(fetch.symbol, ())
-                for open_ms in self.feed.interval.opens(known.gap.gap_start_ms, known.gap.gap_end_ms)
-            }
-            lacking = set(self.feed.interval.opens(*asked)) - present - covered
+                for open_ms in self.feed.interval.opens(*asked)
+                if open_ms not in present and not self._gaps.holds(fetch.symbol, open_ms)
+            ]
             for start_ms, end_ms in self._ranges(lacking):
-                hole = Gap(
-                    fetch.symbol, start_ms, end_ms, GapState.OPEN, "not in the exchange's history", page.answered_ms
-                )
-                self._gaps.setdefault(fetch.symbol, []).append(_OpenGap(hole, page.answered_ms + retry_after_ms(0)))
-                into.gaps[fetch.symbol, start_ms] = hole
+                self._open_gap(fetch.symbol, start_ms, end_ms, "not in the exchange's history", page.answered_ms, into)
             if lacking:
                 self._settle(fetch.symbol, present, asked, page.answered_ms, into)
 
@@ -399,8 +390,7 @@ class FeedState:
         fetch = failure.fetch
         self._fetching.discard((fetch.symbol, fetch.start_ms, fetch.end_ms))
         if failure.refused:
-            for known in self._gaps.get(fetch.symbol, ()):
-                known.due_ms = max(known.due_ms, now_ms + retry_after_ms(99))
+            self._gaps.postpone(fetch.symbol, now_ms)
         if failure.refused or fetch.purpose is Purpose.LATE:
             text = f"{fetch.symbol}: {failure.problem}"
             into.events.append(Notice(now_ms, Severity.WARNING, "rest", text, self.feed.name))
@@ -408,88 +398,64 @@ class FeedState:
     # Gaps
 
     def _open_gap(self, symbol: str, start_ms: int, end_ms: int, reason: str, now_ms: int, into: Decision) -> None:
-        gaps = self._gaps.setdefault(symbol, [])
-        for known in gaps:
-            if known.gap.gap_start_ms <= start_ms <= known.gap.gap_end_ms:
-                known.gap = replace(known.gap, gap_end_ms=max(end_ms, known.gap.gap_end_ms))
-                into.gaps[symbol, known.gap.gap_start_ms] = known.gap
-                return
-        gap = Gap(symbol, start_ms, end_ms, GapState.OPEN, reason, now_ms)
-        gaps.append(_OpenGap(gap, now_ms + retry_after_ms(0)))
-        into.gaps[symbol, start_ms] = gap
+        gap = self._gaps.add(symbol, start_ms, end_ms, reason, now_ms)
+        into.gaps[symbol, gap.gap_start_ms] = gap
 
-    def _settle(self, symbol: str, present: set[int], asked: tuple[int, int], answered_ms: int, into: Decision) -> None:
-        """Bring the open gaps of `symbol` up to date with bars that came and with what the exchange proved absent."""
-        still_open: list[_OpenGap] = []
-        for known in self._gaps.get(symbol, ()):
-            for row in settle(
-                known.gap,
-                self.feed.interval,
-                present=present,
-                asked=asked,
-                evidence_ms=self.latest.get(symbol) if symbol in self.expected else answered_ms,
-                answered_ms=answered_ms,
-            ):
-                if row != known.gap:
-                    into.gaps[symbol, row.gap_start_ms] = row
-                if row.state is GapState.OPEN:
-                    still_open.append(_OpenGap(row, known.due_ms, known.attempts))
-                elif row.state is GapState.ABSENT:
-                    self._stop_waiting(symbol, row, into)
-        if still_open:
-            self._gaps[symbol] = still_open
-        else:
-            self._gaps.pop(symbol, None)
+    def _settle(
+        self, symbol: str, present: Collection[int], asked: tuple[int, int], answered_ms: int, into: Decision
+    ) -> None:
+        evidence_ms = self.latest.get(symbol) if symbol in self.expected else answered_ms
+        for gap in self._gaps.settle(
+            symbol, present=present, asked=asked, evidence_ms=evidence_ms, answered_ms=answered_ms
+        ):
+            into.gaps[symbol, gap.gap_start_ms] = gap
+            if gap.state is GapState.ABSENT:
+                self._stop_waiting(symbol, gap)
 
-    def _stop_waiting(self, symbol: str, absent: Gap, into: Decision) -> None:
+    def _stop_waiting(self, symbol: str, absent: Gap) -> None:
         """A bar that the exchange never made keeps its run incomplete for good: stop remembering that run for it."""
         for open_ms in self.feed.interval.opens(absent.gap_start_ms, absent.gap_end_ms):
             run = self.runs.get(self.feed.interval.next(open_ms))
             if run is not None and run.past_deadline and run.waiting <= {symbol}:
                 del self.runs[run.run_time_ms]
 
-    def _repair(self, now_ms: int, into: Decision) -> None:
-        """Ask for the open gaps that are due, with the bars behind them: a later bar proves an earlier one absent."""
-        interval = self.feed.interval
-        for symbol, gaps in self._gaps.items():
-            for known in gaps:
-                if known.due_ms > now_ms:
-                    continue
-                known.attempts += 1
-                known.due_ms = now_ms + retry_after_ms(known.attempts)
-                closed_ms = interval.floor(now_ms)
-                end_ms = min(
-                    interval.shift(known.gap.gap_end_ms, 2),
-                    interval.shift(known.gap.gap_start_ms, self._page_rows),
-                    closed_ms,
-                )
-                if end_ms > known.gap.gap_start_ms:
-                    self._fetch(symbol, known.gap.gap_start_ms, end_ms, Purpose.REPAIR, into)
-
     # Symbols
 
     def _exchange_info(self, message: ExchangeInfoFetched, now_ms: int, into: Decision) -> None:
         trading = {info.symbol for info in message.symbols if info.status == "TRADING"}
         listed, delisted = trading - self.expected, self.expected - trading
+        first, starting = not self.expected, not message.run_time_ms
         into.exginfo = tuple(info for info in message.symbols if info.symbol in trading or info.symbol in self.known)
         self.known |= trading
         self.expected = trading
-        if message.run_time_ms:
+        if starting:
+            into.listen = frozenset(trading)
+        else:
             into.ready.append(Ready(message.run_time_ms, EXGINFO_ITEM, now_ms, Source.REST))
             into.events.append(ExchangeInfoUpdated(now_ms, self.feed.name, message.run_time_ms, len(trading)))
         if not listed and not delisted:
             return
-        into.listen = frozenset(trading)
-        into.backfill += sorted(listed)
-        into.events.append(SymbolsChanged(now_ms, self.feed.name, tuple(sorted(listed)), tuple(sorted(delisted))))
+        if not starting:
+            into.listen = frozenset(trading)
+            into.backfill += sorted(listed)
+        if not first:
+            into.events.append(SymbolsChanged(now_ms, self.feed.name, tuple(sorted(listed)), tuple(sorted(delisted))))
         for symbol in sorted(delisted):
-            # Its last bars may have closed unheard.
-            start_ms, end_ms = self.latest.get(symbol, 0), self.feed.interval.floor(now_ms)
-            if start_ms and (start_ms := self.feed.interval.next(start_ms)) < end_ms:
-                self._fetch(symbol, start_ms, end_ms, Purpose.REPAIR, into)
+            self._last_bars(symbol, now_ms, into)
         for run in list(self.runs.values()):
             if run.waiting & delisted and not run.past_deadline:
                 run.expected -= len(run.waiting & delisted)
                 run.waiting -= delisted
                 into.runs[run.run_time_ms] = run.row()
                 self._maybe_complete(run, now_ms, into)
+
+    def _last_bars(self, symbol: str, now_ms: int, into: Decision) -> None:
+        """Ask for the bars of a delisted symbol that may have closed unheard."""
+        interval = self.feed.interval
+        if (latest_ms := self.latest.get(symbol)) is None:
+            return
+        start_ms, end_ms = interval.next(latest_ms), interval.floor(now_ms)
+        while start_ms < end_ms:
+            page_end_ms = min(end_ms, interval.shift(start_ms, self._page_rows))
+            self._fetch(symbol, start_ms, page_end_ms, Purpose.REPAIR, into)
+            start_ms = page_end_ms

@@ -1,19 +1,18 @@
-"""One feed of the recorder: its symbols, its state, and the producers that serve it."""
+"""One feed of the recorder: what it knows at the start, and the producers that serve it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-
-import aiohttp
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from bmacdb.clock import Clock
-from bmacdb.errors import ExchangeError, Malformed, UsageError
+from bmacdb.config import Settings
+from bmacdb.errors import ExchangeError, UsageError
 from bmacdb.exchange.market import MarketDesk
 from bmacdb.exchange.rest import PAGE_ROWS, retrying
-from bmacdb.exchange.stream import CandleListener, Listeners, Observer
-from bmacdb.exchange.wire import KlineEvent
-from bmacdb.interval import DAY_MS, MINUTE_MS
+from bmacdb.exchange.stream import CandleListener, Listeners
+from bmacdb.interval import MINUTE_MS
 from bmacdb.model import Feed, GapState, Market, Segment, SymbolInfo
 from bmacdb.recorder.alarm import PeriodAlarm
 from bmacdb.recorder.decide import FeedState
@@ -22,8 +21,258 @@ from bmacdb.recorder.events import ListenGroup, Notice, Report, Severity
 from bmacdb.recorder.fetch import RestFetchers
 from bmacdb.recorder.funding import FundingUpdater
 from bmacdb.recorder.history import History, missing
-from bmacdb.recorder.messages import CandleClosed, ExchangeInfoFetched, Message
+from bmacdb.recorder.messages import ExchangeInfoFetched, Message
 from bmacdb.store.writer import Store
 from bmacdb.symbols import TRADE_TYPES, select
 
-__all__ = ["FeedRecorder"]
+__all__ = ["FeedPlan", "FeedRecorder", "plan_feed"]
+
+_HISTORY_PATIENCE_S = (
+    120  # how long live waits for the whole window; then the newest page of each symbol is enough
+)
+_SAFELY_CLOSED_MS = 2_000  # REST is not asked for bars that closed more recently than this
+_UPDATE_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPlan:
+    """A feed with the symbols that the exchange lists for it; a `3d` interval lies on the exchange's own grid."""
+
+    feed: Feed
+    members: tuple[SymbolInfo, ...]
+
+
+async def plan_feed(feed: Feed, desk: MarketDesk, settings: Settings, *, now_ms: int, report: Report) -> FeedPlan:
+    """Ask the exchange what `feed` is to record. Raises UsageError when none of keep_symbols trades."""
+    info = await desk.exchange_info(now_ms)
+    members = _members(feed, info.symbols, settings.keep_symbols)
+    trading = select(feed, members)
+    keep = settings.keep_symbols
+    if keep is not None and (absent := [symbol for symbol in keep if symbol not in trading]):
+        if not trading:
+            raise UsageError(f"keep_symbols: none of {', '.join(keep)} trades on {feed.trade_type}.")
+        text = f"keep_symbols that do not trade on {feed.trade_type} are left out: {', '.join(absent)}"
+        report(Notice(now_ms, Severity.WARNING, "settings", text, feed.name))
+    if not trading:
+        raise UsageError(f"{feed.name}: the exchange lists no symbol of {feed.trade_type} that trades.")
+    if feed.interval.name == "3d":  # its grid is the exchange's own
+        bars = await desk.client.klines(next(iter(trading)), feed.interval, start_ms=None, end_ms=None, limit=2)
+        if bars:
+            feed = replace(feed, interval=feed.interval.anchored(bars[-1].open_time_ms))
+    return FeedPlan(feed, members)
+
+
+def _members(feed: Feed, symbols: Iterable[SymbolInfo], keep: Iterable[str] | None) -> tuple[SymbolInfo, ...]:
+    wanted = None if keep is None else frozenset(keep)
+    trade_type = TRADE_TYPES[feed.trade_type]
+    return tuple(info for info in symbols if trade_type.takes(info) and (wanted is None or info.symbol in wanted))
+
+
+class FeedRecorder:
+    """Serves one feed: listeners, alarm, history, exchange info and funding, all into the main queue."""
+
+    def __init__(
+        self,
+        plan: FeedPlan,
+        desk: MarketDesk,
+        *,
+        settings: Settings,
+        store: Store,
+        fetchers: RestFetchers,
+        make_listener: Callable[[Feed, int], CandleListener],
+        clock: Clock,
+        put: Callable[[Message], Awaitable[None]],
+        report: Report,
+        completed: Callable[[str, list[int]], None],
+        told: Callable[[str, ExchangeError, float], None],
+    ) -> None:
+        """`completed` is told of (feed, run times) once they are committed, `told` of failures that are tried again."""
+        self.feed = feed = plan.feed
+        self._members, self._desk, self._settings, self._store = plan.members, desk, settings, store
+        self._clock, self._put, self._report, self._told = clock, put, report, told
+        page_rows = PAGE_ROWS[feed.market]
+        close_timeout_ms = round(settings.candle_close_timeout_sec * 1000)
+        self.state = FeedState(feed, close_timeout_ms=close_timeout_ms, page_rows=page_rows)
+        self.listeners = Listeners(
+            feed, settings.num_socket_listeners, lambda group: make_listener(feed, group), clock=clock
+        )
+        self.history = History(
+            feed,
+            clock=clock,
+            page_rows=page_rows,
+            holes=self._holes,
+            fetch=fetchers.fetch,
+            weight=lambda: (desk.client.budget.used, desk.client.budget.limit),
+            report=report,
+        )
+        self.edges = FeedEdges(
+            self.state,
+            listen=self._listen,
+            backfill=self.history.request,
+            owed=self._owed,
+            offer=fetchers.offer,
+            completed=lambda run_times: completed(feed.name, run_times),
+        )
+        self._funding = FundingUpdater(
+            feed, desk, clock=clock, put=put, symbols=lambda: self.state.expected, told=self._failed
+        )
+        self._with_funding = settings.funding_rate and feed.market is not Market.SPOT
+        self._listening = asyncio.Event()
+        self._updates: asyncio.TaskGroup | None = None
+        self.run_time_ms: int | None = None
+
+    # What the file holds
+
+    async def resume(self) -> None:
+        """Take up what the file holds of this feed, and let the exchange's present list follow it."""
+        now_ms, interval = self._clock.now_ms(), self.feed.interval
+        traded = await self._store.trading(self.feed)
+        keep = self._settings.keep_symbols
+        self.state.resume(
+            expected=traded if keep is None else traded.intersection(keep),
+            latest=await self._store.latest(self.feed),
+            unfinished=await self._store.unfinished_runs(
+                self.feed, since_ms=interval.shift(interval.floor(now_ms), -self._settings.num_candles)
+            ),
+            gaps=await self._store.gaps(self.feed),
+            now_ms=now_ms,
+        )
+        await self._put(ExchangeInfoFetched(self.feed.name, 0, self._members))
+
+    async def _holes(self, symbols: Iterable[str] | None) -> Mapping[str, tuple[Segment, ...]]:
+        """What the window lacks of `symbols` (None: all), leaving out what is known to be absent or under repair."""
+        interval = self.feed.interval
+        end_ms = interval.floor(self._clock.now_ms() - _SAFELY_CLOSED_MS)
+        start_ms = interval.shift(end_ms, -self._settings.num_candles)
+        wanted = self.state.expected if symbols is None else self.state.expected.intersection(symbols)
+        onboard = {info.symbol: info.onboard_ms or 0 for info in self._members}
+        covered: dict[str, list[Segment]] = {symbol: [] for symbol in wanted}
+        found = await self._store.segments(self.feed, start_ms=start_ms, end_ms=end_ms, symbols=wanted)
+        for symbol, segments in found.items():
+            covered[symbol] += segments
+        for gap in await self._store.gaps(self.feed, states=(GapState.OPEN, GapState.ABSENT)):
+            if gap.symbol in covered:
+                covered[gap.symbol].append(Segment(gap.gap_start_ms, gap.gap_end_ms))
+        return {
+            symbol: missing(interval, max(start_ms, interval.floor(onboard.get(symbol, 0))), end_ms, segments)
+            for symbol, segments in covered.items()
+        }
+
+    # What runs
+
+    async def run(self) -> None:
+        """Record until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._updates = tasks
+            tasks.create_task(self.listeners.run())
+            tasks.create_task(self.history.run())
+            if self._with_funding:
+                tasks.create_task(self._settled_funding())
+            await self._listening.wait()
+            self.history.request()
+            await self._enough_history()
+            first_ms = self.feed.interval.boundary_after(self._clock.now_ms())
+            self.state.go_live(first_ms)
+            alarm = PeriodAlarm(
+                self.feed, clock=self._clock, put=self._put, at_boundary=self._at_boundary, skipped=self._skipped
+            )
+            tasks.create_task(alarm.run(first_ms))
+            # Bars that closed between the last page of history and the first run.
+            await self._clock.sleep_until(first_ms + _SAFELY_CLOSED_MS)
+            self.history.request()
+
+    async def _enough_history(self) -> None:
+        """Until the window is full, or, when that takes long, until every symbol has its newest page."""
+        full = asyncio.create_task(self.history.idle.wait())
+        patience = asyncio.create_task(self._clock.sleep(_HISTORY_PATIENCE_S))
+        try:
+            await asyncio.wait({full, patience}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            full.cancel()
+            patience.cancel()
+        await self.history.newest_round_done.wait()
+
+    def _at_boundary(self, run_time_ms: int) -> None:
+        self.run_time_ms = run_time_ms
+        if self._updates is None or run_time_ms % MINUTE_MS:
+            return  # feeds of seconds follow the minute
+        self._updates.create_task(self._update(run_time_ms))
+
+    async def _update(self, run_time_ms: int) -> None:
+        """Exchange info and running funding rates of a run time; given up when they cannot be had."""
+        try:
+            info = await retrying(
+                lambda: self._desk.exchange_info(run_time_ms),
+                clock=self._clock,
+                attempts=_UPDATE_ATTEMPTS,
+                told=self._failed,
+            )
+            self._members = _members(self.feed, info.symbols, self._settings.keep_symbols)
+            await self._put(ExchangeInfoFetched(self.feed.name, run_time_ms, self._members))
+            if self._with_funding:
+                await self._funding.snapshot(run_time_ms, _UPDATE_ATTEMPTS)
+        except ExchangeError as error:
+            self._notice(Severity.WARNING, "rest", f"no exchange info or funding for this run time: {error}")
+
+    async def _settled_funding(self) -> None:
+        interval = self.feed.interval
+        await self.history.newest_round_done.wait()
+        await self._funding.run(
+            window_start_ms=interval.shift(interval.floor(self._clock.now_ms()), -self._settings.num_candles),
+            known=await self._store.last_funding_times(self.feed),
+        )
+
+    # What decisions act on
+
+    def _listen(self, symbols: frozenset[str]) -> None:
+        self._listening.set()
+        for group in self.listeners.listen(symbols):
+            self._report(ListenGroup(self._clock.now_ms(), self.feed.name, group.group, group.streams))
+
+    def _owed(self, bars: list[tuple[str, int]]) -> None:
+        """REST had bars with trades that the stream did not bring: was it one frame that got lost, or all of them?"""
+        silent = {
+            symbol
+            for symbol, open_ms in bars
+            if not self.listeners.heard_since(symbol, self._clock.monotonic_at(self.feed.interval.next(open_ms)))
+        }
+        if silent:
+            names = ", ".join(sorted(silent)[:5]) + (" …" if len(silent) > 5 else "")
+            self._notice(
+                Severity.WARNING, "stream", f"{len(silent)} streams are silent while their symbols trade: {names}"
+            )
+            self.listeners.distrust(silent)
+
+    def _skipped(self, first_ms: int, next_ms: int) -> None:
+        count = self.feed.interval.count(first_ms, next_ms)
+        self._notice(
+            Severity.WARNING, "clock", f"{count} boundaries passed unseen (suspended machine?): fetching their bars"
+        )
+        self.history.request()
+
+    def _failed(self, error: ExchangeError, pause: float) -> None:
+        self._told(self.feed.name, error, pause)
+
+    def _notice(self, severity: Severity, topic: str, text: str) -> None:
+        self._report(Notice(self._clock.now_ms(), severity, topic, text, self.feed.name))
+
+    def info(self) -> dict[str, object]:
+        """The feed as `bmacdb status` shows it."""
+        return {
+            "expected": len(self.state.expected),
+            "live": self.state.live_from_ms is not None,
+            "open_gaps": self.state.open_gaps(),
+            "run_time_ms": self.run_time_ms,
+            "sockets": [
+                {
+                    "group": s.group,
+                    "streams": s.streams,
+                    "state": s.state,
+                    "connected_ms": s.connected_ms,
+                    "last_frame_ms": s.last_frame_ms,
+                    "frames": s.frames,
+                    "reconnects": s.reconnects,
+                }
+                for s in self.listeners.status()
+            ],
+        }

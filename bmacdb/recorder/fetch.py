@@ -26,7 +26,8 @@ class _Job:
 
 
 class RestFetchers:
-    """A few workers on one bounded queue. Late bars pass repairs, repairs pass history."""
+    """The workers of one IP weight budget, on two bounded queues: one for bars that are late or to be repaired (late
+    ones first), one for history. A worker may wait a minute for weight, so history has workers of its own."""
 
     def __init__(
         self,
@@ -35,29 +36,32 @@ class RestFetchers:
         *,
         clock: Clock,
         deliver: Callable[[Message], Awaitable[None]],
+        told: Callable[[str, ExchangeError, float], None],
     ) -> None:
-        self._workers, self._clients, self._clock, self._deliver = workers, clients, clock, deliver
-        self._queue: asyncio.PriorityQueue[_Job] = asyncio.PriorityQueue(_CAPACITY)
-        self._history = asyncio.Semaphore(4 * workers)  # history never crowds out what is urgent
+        """`clients` has the client of each feed; `told` hears of (feed, failure, seconds until the next try)."""
+        self._workers, self._clients, self._clock = workers, clients, clock
+        self._deliver, self._told = deliver, told
+        self._live: asyncio.PriorityQueue[_Job] = asyncio.PriorityQueue(_CAPACITY)
+        self._history: asyncio.Queue[_Job] = asyncio.Queue(4 * workers)
         self._number = 0
 
     def __repr__(self) -> str:
-        return f"<RestFetchers workers={self._workers} waiting={self._queue.qsize()}>"
+        waiting = f"{self._live.qsize()} live and {self._history.qsize()} history pages"
+        return f"<RestFetchers workers={self._workers} waiting={waiting}>"
 
     def offer(self, fetch: Fetch) -> bool:
         """Queue a page, unless the queue is full: then False, and whoever asked asks again when it is due."""
         try:
-            self._queue.put_nowait(self._job(fetch, None))
+            self._live.put_nowait(self._job(fetch, None))
         except asyncio.QueueFull:
             return False
         return True
 
     async def fetch(self, fetch: Fetch) -> int:
-        """Fetch a page and deliver it; returns its rows. Transient failures are retried for ever."""
-        async with self._history:
-            done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            await self._queue.put(self._job(fetch, done))
-            return await done
+        """Fetch a page of history and deliver it; returns its rows. Transient failures are retried for ever."""
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        await self._history.put(self._job(fetch, done))
+        return await done
 
     def _job(self, fetch: Fetch, done: asyncio.Future[int] | None) -> _Job:
         self._number += 1
@@ -67,11 +71,12 @@ class RestFetchers:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for _ in range(self._workers):
-                tasks.create_task(self._work())
+                tasks.create_task(self._work(self._live))
+                tasks.create_task(self._work(self._history))
 
-    async def _work(self) -> None:
+    async def _work(self, queue: asyncio.Queue[_Job]) -> None:
         while True:
-            job = await self._queue.get()
+            job = await queue.get()
             answer = await self._answer(job.fetch)
             await self._deliver(answer)
             if job.done is not None and not job.done.done():
@@ -91,7 +96,12 @@ class RestFetchers:
             )
 
         try:
-            candles = await (retrying(ask, clock=self._clock) if fetch.purpose is Purpose.HISTORY else ask())
+            if fetch.purpose is Purpose.HISTORY:
+                candles = await retrying(
+                    ask, clock=self._clock, told=lambda error, pause: self._told(fetch.feed, error, pause)
+                )
+            else:
+                candles = await ask()
         except ExchangeError as error:
             return FetchFailed(fetch, str(error), refused=not error.transient)
         return PageFetched(fetch, candles, self._clock.now_ms())

@@ -1,15 +1,15 @@
-"""Holes in the record: what becomes of one when the exchange has been asked. Pure."""
+"""Holes in the record: which there are, when to ask for them again, and what becomes of them. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from bmacdb.interval import MINUTE_MS, Interval
 from bmacdb.model import Gap, GapState
 
-__all__ = ["PROOF_AGE_MS", "retry_after_ms", "settle"]
+__all__ = ["PROOF_AGE_MS", "GapBook", "settle"]
 
 PROOF_AGE_MS = 10 * MINUTE_MS
 """How long after its close a bar must still be unknown to REST to count as absent: answers lag by seconds, in bad
@@ -18,8 +18,7 @@ hours by minutes."""
 _RETRY_S = (20, 60, 120, 300, 600, 1800, 3600)
 
 
-def retry_after_ms(attempts: int) -> int:
-    """How long to wait before asking for a gap again that was asked for `attempts` times."""
+def _retry_after_ms(attempts: int) -> int:
     return _RETRY_S[min(attempts, len(_RETRY_S) - 1)] * 1000
 
 
@@ -63,3 +62,99 @@ def settle(
             )
 
     return tuple(rows())
+
+
+@dataclass(slots=True)
+class _Open:
+    gap: Gap
+    due_ms: int
+    attempts: int = 0
+
+
+class GapBook:
+    """The open gaps of one feed. Every method that changes one returns the rows to be written."""
+
+    def __init__(self, interval: Interval, *, page_rows: int) -> None:
+        self._interval, self._page_rows = interval, page_rows
+        self._open: dict[str, list[_Open]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._open.values()))
+
+    def __contains__(self, symbol: object) -> bool:
+        return symbol in self._open
+
+    def resume(self, gaps: Iterable[Gap], now_ms: int) -> None:
+        """Take up the open gaps that are in the file."""
+        for gap in gaps:
+            self._open.setdefault(gap.symbol, []).append(_Open(gap, now_ms))
+
+    def holds(self, symbol: str, open_ms: int) -> bool:
+        """Whether the bar is part of an open gap."""
+        return any(known.gap.gap_start_ms <= open_ms < known.gap.gap_end_ms for known in self._open.get(symbol, ()))
+
+    def add(self, symbol: str, start_ms: int, end_ms: int, reason: str, now_ms: int) -> Gap:
+        """Open a gap, or lengthen the one that ends where this one starts."""
+        known_gaps = self._open.setdefault(symbol, [])
+        for known in known_gaps:
+            if known.gap.gap_start_ms <= start_ms <= known.gap.gap_end_ms:
+                known.gap = replace(known.gap, gap_end_ms=max(end_ms, known.gap.gap_end_ms))
+                return known.gap
+        gap = Gap(symbol, start_ms, end_ms, GapState.OPEN, reason, now_ms)
+        known_gaps.append(_Open(gap, now_ms + _retry_after_ms(0)))
+        return gap
+
+    def settle(
+        self,
+        symbol: str,
+        *,
+        present: Collection[int],
+        asked: tuple[int, int],
+        evidence_ms: int | None,
+        answered_ms: int,
+    ) -> list[Gap]:
+        """Bring the gaps of `symbol` up to date with bars that came and what was proved absent (see `settle` above)."""
+        changed: list[Gap] = []
+        still_open: list[_Open] = []
+        for known in self._open.pop(symbol, ()):
+            for row in settle(
+                known.gap,
+                self._interval,
+                present=present,
+                asked=asked,
+                evidence_ms=evidence_ms,
+                answered_ms=answered_ms,
+            ):
+                if row != known.gap:
+                    changed.append(row)
+                if row.state is GapState.OPEN:
+                    # What is left of a gap that shrank is asked for at once: it may be many pages long.
+                    unchanged = row == known.gap
+                    still_open.append(known if unchanged else _Open(row, answered_ms))
+        if still_open:
+            self._open[symbol] = still_open
+        return changed
+
+    def due(self, now_ms: int) -> Iterator[tuple[str, int, int]]:
+        """(symbol, start, end) of what is to be asked for now: a page at most, with the bars behind the gap, because
+        a later bar proves an earlier one absent."""
+        closed_ms = self._interval.floor(now_ms)
+        for symbol, known_gaps in self._open.items():
+            for known in known_gaps:
+                if known.due_ms > now_ms:
+                    continue
+                known.attempts += 1
+                known.due_ms = now_ms + _retry_after_ms(known.attempts)
+                start_ms = known.gap.gap_start_ms
+                end_ms = min(
+                    self._interval.shift(known.gap.gap_end_ms, 2),
+                    self._interval.shift(start_ms, self._page_rows),
+                    closed_ms,
+                )
+                if end_ms > start_ms:
+                    yield symbol, start_ms, end_ms
+
+    def postpone(self, symbol: str, now_ms: int) -> None:
+        """The exchange refuses to talk about `symbol`: ask rarely."""
+        for known in self._open.get(symbol, ()):
+            known.due_ms = max(known.due_ms, now_ms + _RETRY_S[-1] * 1000)

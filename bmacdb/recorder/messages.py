@@ -78,7 +78,8 @@ class FetchFailed:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeInfoFetched:
-    """The symbols that the feed records, as the exchange has them after the boundary `run_time_ms`."""
+    """The symbols of the feed's trade type, trading or not, as the exchange has them after the boundary `run_time_ms`
+    (0: at the start)."""
 
     feed: str
     run_time_ms: int

@@ -1,0 +1,107 @@
+"""Funding of one futures feed: the running rates at each run time, and the settled ones every hour."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from dataclasses import replace
+
+from bmacdb.clock import Clock
+from bmacdb.errors import ExchangeError
+from bmacdb.exchange.market import MarketDesk
+from bmacdb.exchange.rest import retrying
+from bmacdb.interval import HOUR_MS
+from bmacdb.model import Feed, FundingRate, Market
+from bmacdb.recorder.messages import FundingFetched
+
+__all__ = ["FundingUpdater", "settled_since"]
+
+_SETTLED_AFTER_MS = 30_000  # a settlement shows up some seconds after its hour, stamped with some milliseconds of it
+_OVERLAP_MS = 8 * HOUR_MS  # the longest funding period: what settled late last time is asked for again
+_PAGE = 1000
+
+
+async def settled_since(
+    ask: Callable[[str | None, int], Awaitable[tuple[FundingRate, ...]]], start_ms: int, symbols: Collection[str]
+) -> AsyncIterator[tuple[FundingRate, ...]]:
+    """Every settled funding of `symbols` from `start_ms` on, in pages, some rows twice.
+
+    `ask(symbol or None, start_ms)` returns at most 1000 of them, oldest first. Where a single instant fills a whole
+    page, what follows is asked for symbol by symbol.
+    """
+    while True:
+        page = await ask(None, start_ms)
+        yield tuple(rate for rate in page if rate.symbol in symbols)
+        if len(page) < _PAGE:
+            return
+        last_ms = page[-1].funding_time_ms
+        if last_ms == page[0].funding_time_ms:
+            for symbol in sorted(symbols):
+                yield await ask(symbol, start_ms)
+            return
+        start_ms = last_ms
+
+
+class FundingUpdater:
+    """Asks for funding and puts it into the main queue. A feed of delivery contracts has no settled funding."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        desk: MarketDesk,
+        *,
+        clock: Clock,
+        put: Callable[[FundingFetched], Awaitable[None]],
+        symbols: Callable[[], Collection[str]],
+        told: Callable[[ExchangeError, float], None],
+    ) -> None:
+        self._feed, self._desk, self._clock = feed, desk, clock
+        self._put, self._symbols, self._told = put, symbols, told
+
+    async def snapshot(self, run_time_ms: int, attempts: int) -> None:
+        """The running rates at `run_time_ms`. Raises ExchangeError after `attempts` tries."""
+        snapshots = await retrying(
+            lambda: self._desk.premium_index(run_time_ms), clock=self._clock, attempts=attempts, told=self._told
+        )
+        symbols = self._symbols()
+        mine = tuple(replace(row, run_time_ms=run_time_ms) for row in snapshots if row.symbol in symbols)
+        await self._put(FundingFetched(self._feed.name, run_time_ms, mine, ()))
+
+    async def run(self, *, window_start_ms: int, known: dict[str, int]) -> None:
+        """Keep the settled fundings up to date until cancelled. `known` has the latest one of each symbol in the file;
+        symbols without any are asked for from `window_start_ms` on."""
+        if self._feed.trade_type.endswith("_deli"):
+            return
+        strangers = set(self._symbols()) - known.keys()
+        since_ms = max(known.values(), default=window_start_ms) - _OVERLAP_MS
+        if len(strangers) > len(known) or since_ms < window_start_ms:
+            since_ms, strangers = window_start_ms, set()
+        await self._update(since_ms)
+        for symbol in sorted(strangers):
+            await self._deliver(await self._ask(symbol, window_start_ms))
+        while True:
+            asked_ms = self._clock.now_ms()
+            await self._clock.sleep_until(asked_ms // HOUR_MS * HOUR_MS + HOUR_MS + _SETTLED_AFTER_MS)
+            await self._update(asked_ms - _OVERLAP_MS)
+
+    async def _update(self, since_ms: int) -> None:
+        symbols = self._symbols()
+        if self._feed.market is Market.COIN_FUTURES:  # it takes no question about all symbols
+            for symbol in sorted(symbols):
+                await self._deliver(await self._ask(symbol, since_ms))
+        else:
+            async for rates in settled_since(self._ask, since_ms, symbols):
+                await self._deliver(rates)
+
+    async def _ask(self, symbol: str | None, start_ms: int) -> tuple[FundingRate, ...]:
+        async def ask() -> tuple[FundingRate, ...]:
+            return await self._desk.client.funding_rates(symbol, start_ms=start_ms, end_ms=None)
+
+        try:
+            return await retrying(ask, clock=self._clock, told=self._told)
+        except ExchangeError as error:  # refused for good: this symbol has none
+            self._told(error, 0.0)
+            return ()
+
+    async def _deliver(self, rates: tuple[FundingRate, ...]) -> None:
+        if rates:
+            await self._put(FundingFetched(self._feed.name, 0, (), rates))

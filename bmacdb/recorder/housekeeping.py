@@ -1,0 +1,65 @@
+"""Housekeeping: old rows go where the user asked for it, and checkpoints fall into quiet moments."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+
+from bmacdb.clock import ServerClock
+from bmacdb.errors import StoreFull
+from bmacdb.model import Feed
+from bmacdb.recorder.events import Notice, Report, Severity
+from bmacdb.store.writer import Store
+
+__all__ = ["Housekeeping"]
+
+_LOOK_EVERY_S = 1.0
+_RETAIN_EVERY_S = 60.0
+_LARGE_WAL = 6 * 1024 * 1024  # bytes; a checkpoint of it takes some tens of milliseconds
+_QUIET_S = 2.0  # seconds before the next boundary in which no checkpoint is begun
+
+
+class Housekeeping:
+    """`keep` is how many bars of each feed stay (None: all); `idle` says whether nothing waits to be written."""
+
+    def __init__(
+        self,
+        store: Store,
+        feeds: Collection[Feed],
+        *,
+        keep: int | None,
+        clock: ServerClock,
+        idle: Callable[[], bool],
+        report: Report,
+    ) -> None:
+        self._store, self._feeds, self._keep = store, feeds, keep
+        self._clock, self._idle, self._report = clock, idle, report
+
+    async def run(self) -> None:
+        """Keep house until cancelled."""
+        retained = float("-inf")
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            try:
+                if self._keep is not None and self._clock.monotonic() - retained >= _RETAIN_EVERY_S and self._quiet():
+                    await self._retain(self._keep)
+                    retained = self._clock.monotonic()
+                if self._store.wal_bytes() > _LARGE_WAL and self._quiet():
+                    await self._store.checkpoint()
+            except StoreFull as error:
+                self._report(Notice(self._clock.now_ms(), Severity.ERROR, "store", str(error)))
+
+    def _quiet(self) -> bool:
+        """Whether no boundary is near. (Feeds of seconds have no such moment: any will do.)"""
+        now_ms = self._clock.now_ms()
+        near_ms = _QUIET_S * 1000 * self._clock.rate
+        return self._idle() and all(
+            feed.interval.length_ms <= 2 * near_ms or feed.interval.boundary_after(now_ms) - now_ms > near_ms
+            for feed in self._feeds
+        )
+
+    async def _retain(self, keep: int) -> None:
+        now_ms = self._clock.now_ms()
+        for feed in self._feeds:
+            newest_ms = feed.interval.floor(now_ms)
+            await self._store.retain(feed, before_ms=feed.interval.shift(newest_ms, -keep))

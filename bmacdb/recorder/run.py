@@ -1,0 +1,322 @@
+"""The recorder: opens what it needs, starts the producers and the one consumer, and ends cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import aiohttp
+import psutil
+
+from bmacdb import __version__
+from bmacdb.clock import ServerClock
+from bmacdb.config import Settings
+from bmacdb.errors import Blocked, ExchangeError
+from bmacdb.exchange.endpoints import Endpoints
+from bmacdb.exchange.limit import RequestWindow, WeightBudget
+from bmacdb.exchange.market import MarketDesk
+from bmacdb.exchange.rest import RestClient, open_session, retrying
+from bmacdb.exchange.stream import CandleListener, Observer
+from bmacdb.exchange.wire import KlineEvent
+from bmacdb.model import Batch, Feed, Market
+from bmacdb.recorder.dispatch import Dispatcher
+from bmacdb.recorder.events import Notice, Report, Severity, Started, Stopped
+from bmacdb.recorder.feed import FeedPlan, FeedRecorder, plan_feed
+from bmacdb.recorder.fetch import RestFetchers
+from bmacdb.recorder.frames import FrameLog
+from bmacdb.recorder.housekeeping import Housekeeping
+from bmacdb.recorder.messages import CandleClosed, Message, Stop
+from bmacdb.recorder.signals import stop_signals
+from bmacdb.store.serve import Server, ServingUnavailable
+from bmacdb.store.writer import Store
+
+__all__ = ["Outcome", "record"]
+
+_QUEUE = 20_000  # messages; a full queue makes the readers wait, and nothing closed is dropped
+_LIMITS = {"spot": 6000, "futures": 2400}  # weight a minute, until exchange info tells
+_SAY_AGAIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a recording ended: `reason` is 'periods', 'SIGINT' or 'SIGTERM'."""
+
+    reason: str
+    periods: int
+    candles: int
+
+
+async def record(settings: Settings, report: Report) -> Outcome:
+    """Record until a signal comes or `settings.periods` run times are complete.
+
+    Raises UsageError before anything is touched, StoreError when the file cannot be used, Blocked when the exchange
+    does not serve this address; an exchange that cannot be reached is waited for.
+    """
+    clock = ServerClock(rate=settings.clock_rate)
+    async with open_session(timeout_s=settings.http_timeout_sec) as session:
+        recorder = _Recorder(settings, report, clock, session)
+        with stop_signals(recorder.stop):
+            return await recorder.run()
+
+
+class _Recorder:
+    def __init__(self, settings: Settings, report: Report, clock: ServerClock, session: aiohttp.ClientSession) -> None:
+        self._settings, self._report, self._clock, self._session = settings, report, clock, session
+        self._endpoints = Endpoints(settings.rest_url, settings.ws_url)
+        self._budgets: dict[str, WeightBudget] = {}
+        self._desks: dict[Market, MarketDesk] = {}
+        self._feeds: dict[str, FeedRecorder] = {}
+        self._queue: asyncio.Queue[Message | Stop] = asyncio.Queue(_QUEUE)
+        self._frames = FrameLog(clock, report)
+        self._completed: dict[str, int] = {}
+        self._said: dict[str, float] = {}
+        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._started_ms = clock.now_ms()
+        self._process = psutil.Process()
+
+    def stop(self, reason: str) -> None:
+        """End as soon as the transaction in flight is committed."""
+        if not self._ended.done():
+            self._ended.set_result(reason)
+
+    async def run(self) -> Outcome:
+        self._open_desks()
+        starting = asyncio.create_task(self._plan())
+        await asyncio.wait({starting, self._ended}, return_when=asyncio.FIRST_COMPLETED)
+        if self._ended.done():
+            starting.cancel()
+            await asyncio.wait({starting})
+            return self._outcome(0)
+        plans = starting.result()
+        store = await Store.open(self._settings.db, clock=self._clock)
+        try:
+            self._started_ms = self._clock.now_ms()
+            names = tuple(plan.feed.name for plan in plans)
+            shown = self._settings.shown()
+            self._report(
+                Started(self._started_ms, __version__, self._settings.db, names, shown, resumed=not store.created)
+            )
+            for text in self._settings.warnings:
+                self._notice(Severity.WARNING, "settings", text)
+            fetchers = self._open_fetchers([plan.feed for plan in plans])
+            for plan in plans:
+                feed = await store.add_feed(plan.feed, num_candles=self._settings.num_candles)
+                desk = self._desks[feed.market]
+                self._feeds[feed.name] = FeedRecorder(
+                    plan,
+                    desk,
+                    settings=self._settings,
+                    store=store,
+                    fetchers=fetchers[_ip_group(feed.market)],
+                    make_listener=self._make_listener,
+                    clock=self._clock,
+                    put=self._queue.put,
+                    report=self._report,
+                    completed=self._complete,
+                    told=self._failed,
+                )
+            return await self._record(store, list(fetchers.values()))
+        finally:
+            await store.close()
+
+    async def _record(self, store: Store, fetchers: list[RestFetchers]) -> Outcome:
+        async with self._serving(store) as announce:
+            dispatcher = Dispatcher(
+                self._queue,
+                {name: feed.edges for name, feed in self._feeds.items()},
+                store=store,
+                clock=self._clock,
+                report=self._report,
+                announce=announce,
+            )
+            housekeeping = Housekeeping(
+                store,
+                [feed.feed for feed in self._feeds.values()],
+                keep=self._settings.keep,
+                clock=self._clock,
+                idle=self._queue.empty,
+                report=self._report,
+            )
+            consuming = asyncio.create_task(dispatcher.run())
+            producing = asyncio.create_task(self._produce(fetchers, housekeeping))
+            try:
+                await asyncio.wait({consuming, producing, self._ended}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                # Producers first: what they have put into the queue is still written.
+                producing.cancel()
+                await asyncio.wait({producing})
+                if not consuming.done():
+                    await self._queue.put(Stop())
+                await asyncio.wait({consuming})
+        for task in (consuming, producing):
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self._report(Stopped(self._clock.now_ms(), "error", self._periods(), dispatcher.candles))
+                raise _cause(error)
+        return self._outcome(dispatcher.candles)
+
+    async def _produce(self, fetchers: list[RestFetchers], housekeeping: Housekeeping) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_time())
+            tasks.create_task(housekeeping.run())
+            for fetcher in fetchers:
+                tasks.create_task(fetcher.run())
+            for feed in self._feeds.values():
+                await feed.resume()
+                tasks.create_task(feed.run())
+
+    def _outcome(self, candles: int) -> Outcome:
+        reason = self._ended.result()
+        self._report(Stopped(self._clock.now_ms(), reason, self._periods(), candles))
+        return Outcome(reason, self._periods(), candles)
+
+    # Opening
+
+    def _open_desks(self) -> None:
+        for market in {feed.market: None for feed in self._settings.feeds}:
+            group = _ip_group(market)
+            budget = self._budgets.setdefault(group, WeightBudget(_LIMITS[group], clock=self._clock))
+            client = RestClient(
+                market,
+                endpoints=self._endpoints,
+                session=self._session,
+                clock=self._clock,
+                budget=budget,
+                funding_window=RequestWindow(clock=self._clock),
+                timeout_s=self._settings.http_timeout_sec,
+                proxy=self._settings.proxy,
+            )
+            self._desks[market] = MarketDesk(client)
+
+    async def _plan(self) -> list[FeedPlan]:
+        """Learn the exchange's time and symbols. An exchange that cannot be reached is tried for ever."""
+        client = next(iter(self._desks.values())).client
+
+        async def ask() -> list[FeedPlan]:
+            await client.server_time()
+            now_ms = self._clock.now_ms()
+            return [
+                await plan_feed(feed, self._desks[feed.market], self._settings, now_ms=now_ms, report=self._report)
+                for feed in self._settings.feeds
+            ]
+
+        return await retrying(ask, clock=self._clock, told=self._failed_at_start)
+
+    def _open_fetchers(self, feeds: list[Feed]) -> dict[str, RestFetchers]:
+        clients: dict[str, dict[str, tuple[Feed, RestClient]]] = {}
+        for feed in feeds:
+            clients.setdefault(_ip_group(feed.market), {})[feed.name] = feed, self._desks[feed.market].client
+        return {
+            group: RestFetchers(
+                self._settings.num_rest_fetchers,
+                mine,
+                clock=self._clock,
+                deliver=self._queue.put,
+                told=self._failed,
+            )
+            for group, mine in clients.items()
+        }
+
+    def _make_listener(self, feed: Feed, group: int) -> CandleListener:
+        put, clock, name = self._queue.put, self._clock, feed.name
+
+        async def closed(event: KlineEvent) -> None:
+            await put(CandleClosed(name, event.candle, clock.now_ms()))
+
+        return CandleListener(
+            feed,
+            group,
+            url=self._endpoints.stream(feed.market),
+            session=self._session,
+            clock=clock,
+            observer=Observer(
+                closed,
+                lost=self._frames,
+                told=lambda text: self._notice(Severity.WARNING, "stream", text, feed.name),
+            ),
+            proxy=self._settings.proxy,
+        )
+
+    @contextlib.asynccontextmanager
+    async def _serving(self, store: Store) -> AsyncIterator[Callable[[Batch], None]]:
+        """Serve the database to other processes; without it, recording goes on all the same."""
+        try:
+            server = await Server.start(store, clock=self._clock, info=self.info)
+        except ServingUnavailable as error:
+            self._notice(Severity.WARNING, "serve", f"{error} Recording goes on; nobody can read until it ends.")
+            yield lambda _: None
+            return
+        try:
+            yield server.announce
+        finally:
+            await server.close()
+
+    # Keeping going
+
+    async def _keep_time(self) -> None:
+        client = next(iter(self._desks.values())).client
+        while True:
+            await asyncio.sleep(60.0)
+            try:
+                await client.server_time()
+            except ExchangeError as error:
+                self._failed("", error, 60.0)
+
+    def _complete(self, feed: str, run_times: list[int]) -> None:
+        live_from_ms = self._feeds[feed].state.live_from_ms
+        self._completed[feed] = self._completed.get(feed, 0) + sum(
+            live_from_ms is not None and run_time_ms >= live_from_ms for run_time_ms in run_times
+        )
+        if self._settings.periods is not None and self._periods() >= self._settings.periods:
+            self.stop("periods")
+
+    def _periods(self) -> int:
+        """How many run times every feed has completed."""
+        return min((self._completed.get(feed, 0) for feed in self._feeds), default=0)
+
+    # Telling
+
+    def _failed_at_start(self, error: ExchangeError, pause: float) -> None:
+        if isinstance(error, Blocked):
+            raise error
+        self._failed("", error, pause)
+
+    def _failed(self, feed: str, error: ExchangeError, pause: float) -> None:
+        """Say that a request failed, the same failure at most once a minute."""
+        kind, now = f"{feed}/{type(error).__name__}", self._clock.monotonic()
+        if now - self._said.get(kind, -_SAY_AGAIN_S) >= _SAY_AGAIN_S:
+            self._said[kind] = now
+            again = f" Trying again in {pause:.0f} s." if pause else ""
+            self._notice(Severity.WARNING, "rest", f"{error}{again}", feed or None)
+
+    def _notice(self, severity: Severity, topic: str, text: str, feed: str | None = None) -> None:
+        self._report(Notice(self._clock.now_ms(), severity, topic, text, feed))
+
+    def info(self) -> dict[str, object]:
+        """The recorder as `bmacdb status` shows it."""
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "started_ms": self._started_ms,
+            "now_ms": self._clock.now_ms(),
+            "feeds": {name: feed.info() for name, feed in self._feeds.items()},
+            "weight": {name: {"used": budget.used, "limit": budget.limit} for name, budget in self._budgets.items()},
+            "queue": self._queue.qsize(),
+            "malformed_frames": self._frames.total,
+            "rss_bytes": self._process.memory_info().rss,
+            "skew_ms": self._clock.skew_ms(),
+        }
+
+
+def _ip_group(market: Market) -> str:
+    """Markets whose weight the exchange counts together."""
+    return "spot" if market is Market.SPOT else "futures"
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The first cause within groups of errors."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
