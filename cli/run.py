@@ -1,0 +1,145 @@
+"""`bmacdb run`: the recorder."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from bmacdb.config import Settings
+    from bmacdb.recorder.run import Outcome
+
+__all__ = ["register", "run"]
+
+# Plain text for all of them: the settings check the values, whether they come from here, a file or the environment.
+Text = str | None
+
+
+def run(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DIR",
+            help="May hold bmacdb.toml or the predecessor's config.json; the database is made there "
+            "[default: the working directory].",
+            show_default=False,
+        ),
+    ] = None,
+    interval: Annotated[
+        Text, typer.Option(metavar="NAME", help="1s (spot alone), 1m, 5m, 1h … 1d, 3d, 1w, 1M.")
+    ] = None,
+    trade_type: Annotated[
+        Text, typer.Option(metavar="NAME", help="usdt_spot, usdt_perp, usdt_deli, coin_perp, coin_deli …")
+    ] = None,
+    feeds: Annotated[
+        list[str] | None,
+        typer.Option("--feed", metavar="NAME", help="As usdt_perp_5m, in place of the two above; may repeat."),
+    ] = None,
+    db: Annotated[Text, typer.Option(metavar="FILE", help="The database [default: bmac.duckdb in DIR].")] = None,
+    num_candles: Annotated[
+        Text, typer.Option(metavar="N", help="Depth guaranteed before the first run time, 1 to 10000 [default: 1500].")
+    ] = None,
+    keep: Annotated[
+        Text, typer.Option(metavar="N", help="Keep only the last N bars of a feed [default: everything].")
+    ] = None,
+    funding_rate: Annotated[
+        bool | None, typer.Option("--funding-rate/--no-funding-rate", help="Record funding rates [default: no].")
+    ] = None,
+    keep_symbols: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAMES", help="Only these, as BTCUSDT,ETHUSDT; may repeat [default: all]."),
+    ] = None,
+    http_timeout_sec: Annotated[Text, typer.Option(metavar="SECONDS", help="[default: 5]")] = None,
+    candle_close_timeout_sec: Annotated[
+        Text, typer.Option(metavar="SECONDS", help="How long to wait for candles before asking REST [default: 15].")
+    ] = None,
+    num_rest_fetchers: Annotated[Text, typer.Option(metavar="N", help="[default: 8]")] = None,
+    num_socket_listeners: Annotated[Text, typer.Option(metavar="N", help="[default: 8]")] = None,
+    dingding: Annotated[
+        Text, typer.Option(metavar="@FILE", help="JSON for alerts; a file, or the environment, keeps it secret.")
+    ] = None,
+    msg_sender: Annotated[
+        Text, typer.Option(metavar="@FILE", help="The same, in the predecessor's other form.")
+    ] = None,
+    save_type: Annotated[Text, typer.Option(metavar="NAME", help="Accepted; has no meaning here.")] = None,
+    rest_url: Annotated[
+        Text, typer.Option(metavar="URL", help="Scheme, host and port in place of the exchange's REST addresses.")
+    ] = None,
+    ws_url: Annotated[Text, typer.Option(metavar="URL", help="The same for its websockets.")] = None,
+    proxy: Annotated[Text, typer.Option(metavar="URL", help="An HTTP proxy [default: HTTPS_PROXY].")] = None,
+    periods: Annotated[
+        Text, typer.Option(metavar="N", help="Stop after N complete run times [default: go on until stopped].")
+    ] = None,
+    log_format: Annotated[
+        Text, typer.Option(metavar="text|json", help="Lines for people or JSON [default: text].")
+    ] = None,
+    timezone: Annotated[
+        Text, typer.Option(metavar="ZONE", help="Of printed times, as Asia/Shanghai [default: the machine's].")
+    ] = None,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Record a stand-in exchange of its own in place of the real one.")
+    ] = False,
+    speed: Annotated[
+        float | None, typer.Option(min=1, metavar="N", help="How much faster the stand-in's clock runs [default: 1].")
+    ] = None,
+    clock_rate: Annotated[Text, typer.Option(hidden=True)] = None,
+) -> None:
+    """Record a market: fetch the history that is missing, then append every closed candle until stopped.
+
+    Settings come from DIR/bmacdb.toml (or config.json), then BMACDB_* variables, then these options.
+    """
+    flags: dict[str, object] = {
+        "interval": interval,
+        "trade_type": trade_type,
+        "feeds": tuple(feeds or ()),
+        "db": db,
+        "num_candles": num_candles,
+        "keep": keep,
+        "funding_rate": funding_rate,
+        "keep_symbols": tuple(keep_symbols or ()),
+        "http_timeout_sec": http_timeout_sec,
+        "candle_close_timeout_sec": candle_close_timeout_sec,
+        "num_rest_fetchers": num_rest_fetchers,
+        "num_socket_listeners": num_socket_listeners,
+        "dingding": dingding,
+        "msg_sender": msg_sender,
+        "save_type": save_type,
+        "rest_url": rest_url,
+        "ws_url": ws_url,
+        "proxy": proxy,
+        "periods": periods,
+        "log_format": log_format,
+        "timezone": timezone,
+        "clock_rate": clock_rate,
+    }
+    from bmacdb.cli.rehearsal import rehearsing
+    from bmacdb.config import load_settings
+    from bmacdb.errors import UsageError
+
+    settings = load_settings(directory, flags)
+    if simulate and (settings.rest_url or settings.ws_url):
+        raise UsageError("--simulate starts an exchange of its own: leave out --rest-url and --ws-url, or --simulate.")
+    if speed is not None and not simulate:
+        raise UsageError("--speed is for --simulate: the real exchange's clock runs as it does.")
+    with rehearsing(settings, speed=speed or 1.0) if simulate else nullcontext(settings) as final:
+        outcome = record_and_report(final)
+    if outcome.reason == "SIGINT":
+        raise typer.Exit(130)
+
+
+def record_and_report(settings: Settings) -> Outcome:
+    """Run the recorder to its end, telling what happens on stderr."""
+    import asyncio
+
+    from bmacdb.cli.console import reporting
+    from bmacdb.recorder.run import record
+
+    with reporting(settings.log_format, settings.timezone) as report:
+        return asyncio.run(record(settings, report))
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(run)
