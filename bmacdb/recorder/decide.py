@@ -64,54 +64,6 @@ _LATE_RUNS = 2_000  # late runs remembered, so that a bar that comes after all c
 
 
 @dataclass(slots=True)
-class Decision:
-    """What came of one or several messages of a feed: rows for one transaction, then what to do."""
-
-    candles: list[Candle] = field(default_factory=list)
-    ready: list[Ready] = field(default_factory=list)
-    runs: dict[int, Run] = field(default_factory=dict)
-    exginfo: tuple[SymbolInfo, ...] | None = None
-    funding_rates: list[FundingRate] = field(default_factory=list)
-    funding_snapshots: list[FundingSnapshot] = field(default_factory=list)
-    gaps: dict[tuple[str, int], Gap] = field(default_factory=dict)
-
-    events: list[Event] = field(default_factory=list)
-    fetches: list[Fetch] = field(default_factory=list)
-    listen: frozenset[str] | None = None
-    """The symbols to listen to from now on, when they changed."""
-    backfill: list[str] = field(default_factory=list)
-    """Symbols newly listed, whose history is to be fetched."""
-    owed: list[tuple[str, int]] = field(default_factory=list)
-    """(symbol, open time) of bars with trades that REST had and the stream did not bring."""
-    completed: list[int] = field(default_factory=list)
-    """Run times whose market became complete."""
-
-    def batch(self, feed: str, now_ms: int) -> Batch | None:
-        """The transaction, or None when there is nothing to write."""
-        if not (
-            self.candles
-            or self.ready
-            or self.runs
-            or self.gaps
-            or self.exginfo is not None
-            or self.funding_rates
-            or self.funding_snapshots
-        ):
-            return None
-        return Batch(
-            feed,
-            now_ms,
-            tuple(self.candles),
-            tuple(self.ready),
-            tuple(self.runs.values()),
-            self.exginfo,
-            tuple(self.funding_rates),
-            tuple(self.funding_snapshots),
-            tuple(self.gaps.values()),
-        )
-
-
-@dataclass(slots=True)
 class _OpenRun:
     run_time_ms: int
     expected: int
@@ -137,6 +89,59 @@ class _OpenRun:
             self.last_item,
             self.repaired,
             self.missing,
+        )
+
+
+@dataclass(slots=True)
+class Decision:
+    """What came of one or several messages of a feed: rows for one transaction, then what to do."""
+
+    candles: list[Candle] = field(default_factory=list)
+    ready: list[Ready] = field(default_factory=list)
+    changed_runs: dict[int, _OpenRun] = field(default_factory=dict)
+    exginfo: tuple[SymbolInfo, ...] | None = None
+    funding_rates: list[FundingRate] = field(default_factory=list)
+    funding_snapshots: list[FundingSnapshot] = field(default_factory=list)
+    gaps: dict[tuple[str, int], Gap] = field(default_factory=dict)
+
+    events: list[Event] = field(default_factory=list)
+    fetches: list[Fetch] = field(default_factory=list)
+    listen: frozenset[str] | None = None
+    """The symbols to listen to from now on, when they changed."""
+    backfill: list[str] = field(default_factory=list)
+    """Symbols newly listed, whose history is to be fetched."""
+    owed: list[tuple[str, int]] = field(default_factory=list)
+    """(symbol, open time) of bars with trades that REST had and the stream did not bring."""
+    completed: list[int] = field(default_factory=list)
+    """Run times whose market became complete."""
+
+    @property
+    def runs(self) -> dict[int, Run]:
+        """The rows of the runs that changed, as they stand now, so that they agree with the rows beside them."""
+        return {run_time_ms: run.row() for run_time_ms, run in self.changed_runs.items()}
+
+    def batch(self, feed: str, now_ms: int) -> Batch | None:
+        """The transaction, or None when there is nothing to write."""
+        if not (
+            self.candles
+            or self.ready
+            or self.changed_runs
+            or self.gaps
+            or self.exginfo is not None
+            or self.funding_rates
+            or self.funding_snapshots
+        ):
+            return None
+        return Batch(
+            feed,
+            now_ms,
+            tuple(self.candles),
+            tuple(self.ready),
+            tuple(self.runs.values()),
+            self.exginfo,
+            tuple(self.funding_rates),
+            tuple(self.funding_snapshots),
+            tuple(self.gaps.values()),
         )
 
 
@@ -261,10 +266,10 @@ class FeedState:
     def _maybe_complete(self, run: _OpenRun, at_ms: int, into: Decision) -> None:
         if run.complete_at_ms is not None or run.waiting or not run.expected:
             if run.past_deadline:
-                into.runs[run.run_time_ms] = run.row()
+                into.changed_runs[run.run_time_ms] = run
             return
         run.complete_at_ms = at_ms
-        into.runs[run.run_time_ms] = run.row()
+        into.changed_runs[run.run_time_ms] = run
         into.completed.append(run.run_time_ms)
         into.events.append(
             RunComplete(
@@ -285,7 +290,7 @@ class FeedState:
         run = _OpenRun(run_time_ms, len(self.expected), set(self.expected))
         self.runs[run_time_ms] = run
         self._newest_run_ms = max(self._newest_run_ms, run_time_ms)
-        into.runs[run_time_ms] = run.row()
+        into.changed_runs[run_time_ms] = run
         into.events.append(RunStarted(at_ms, self.feed.name, run_time_ms, run.expected))
         self._forget(at_ms)
         return run
@@ -328,7 +333,7 @@ class FeedState:
     def _deadline(self, run: _OpenRun, now_ms: int, into: Decision) -> None:
         run.past_deadline = True
         run.missing = tuple(sorted(run.waiting))
-        into.runs[run.run_time_ms] = run.row()
+        into.changed_runs[run.run_time_ms] = run
         if not run.missing:
             return
         into.events.append(RunLate(now_ms, self.feed.name, run.run_time_ms, run.expected, run.missing))
@@ -446,7 +451,7 @@ class FeedState:
             if run.waiting & delisted and not run.past_deadline:
                 run.expected -= len(run.waiting & delisted)
                 run.waiting -= delisted
-                into.runs[run.run_time_ms] = run.row()
+                into.changed_runs[run.run_time_ms] = run
                 self._maybe_complete(run, now_ms, into)
 
     def _last_bars(self, symbol: str, now_ms: int, into: Decision) -> None:

@@ -27,9 +27,7 @@ from bmacdb.symbols import TRADE_TYPES, select
 
 __all__ = ["FeedPlan", "FeedRecorder", "plan_feed"]
 
-_HISTORY_PATIENCE_S = (
-    120  # how long live waits for the whole window; then the newest page of each symbol is enough
-)
+_HISTORY_PATIENCE_S = 120  # how long live waits for the whole window; then the newest page of each symbol is enough
 _SAFELY_CLOSED_MS = 2_000  # REST is not asked for bars that closed more recently than this
 _UPDATE_ATTEMPTS = 5
 

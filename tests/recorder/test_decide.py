@@ -1,0 +1,251 @@
+"""The Dispatcher's decisions: what is ready, what is late, what is missing."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bmacdb.interval import MINUTE_MS
+from bmacdb.model import Gap, GapState, Run
+from bmacdb.recorder.decide import REPAIR_DEADLINE_MS, Decision, FeedState
+from bmacdb.recorder.events import RunComplete, RunLate, SymbolsChanged
+from bmacdb.recorder.messages import Boundary, FetchFailed, Message, Purpose, Tick
+
+from .support import FEED, T0, candle, closed, listed, live_state, page
+
+BAR = T0 - MINUTE_MS
+"""The open time of the bar that closes at T0."""
+
+
+def take(state: FeedState, *messages: Message, at_ms: int) -> Decision:
+    decision = Decision()
+    for message in messages:
+        state.take(message, at_ms, decision)
+    return decision
+
+
+def test_a_candle_and_the_readiness_that_vouches_for_it_stand_in_one_transaction() -> None:
+    state = live_state("BTCUSDT", "ETHUSDT")
+    decision = take(state, Boundary(FEED.name, T0), closed("BTCUSDT", BAR), at_ms=T0 + 50)
+    assert [c.symbol for c in decision.candles] == ["BTCUSDT"]
+    assert [(r.run_time_ms, r.item, r.source) for r in decision.ready] == [(T0, "BTCUSDT", "ws")]
+    assert decision.runs[T0] == Run(T0, 2, 1, None, "BTCUSDT", 0, ())
+    assert not decision.completed
+
+
+def test_the_last_symbol_completes_the_run_in_the_same_transaction() -> None:
+    state = live_state("BTCUSDT", "ETHUSDT")
+    take(state, Boundary(FEED.name, T0), closed("BTCUSDT", BAR), at_ms=T0 + 50)
+    decision = take(state, closed("ETHUSDT", BAR, after_ms=90), at_ms=T0 + 90)
+    assert decision.runs[T0] == Run(T0, 2, 2, T0 + 90, "ETHUSDT", 0, ())
+    assert decision.completed == [T0]
+    assert [event.late_ms for event in decision.events if isinstance(event, RunComplete)] == [90]
+
+
+def test_a_candle_before_the_alarm_opens_the_run() -> None:
+    state = live_state("BTCUSDT")
+    decision = take(state, closed("BTCUSDT", BAR, after_ms=-20), at_ms=T0 - 20)
+    assert decision.completed == [T0]
+    assert not take(state, Boundary(FEED.name, T0), at_ms=T0).runs, "the alarm does not open it again"
+
+
+def test_doubled_unknown_unaligned_and_future_frames_do_no_harm() -> None:
+    state = live_state("BTCUSDT", "ETHUSDT")
+    take(state, Boundary(FEED.name, T0), closed("BTCUSDT", BAR), at_ms=T0 + 50)
+    assert take(state, closed("BTCUSDT", BAR), at_ms=T0 + 60).batch(FEED.name, T0 + 60) is None
+    for frame in (closed("NOSUCH", BAR), closed("ETHUSDT", BAR + 1), closed("ETHUSDT", T0, after_ms=-MINUTE_MS)):
+        assert take(state, frame, at_ms=T0 + 60).batch(FEED.name, T0 + 60) is None
+    assert state.unknown_frames == 3
+
+
+def test_rest_is_asked_after_the_close_time_out_and_every_ten_seconds() -> None:
+    state = live_state("BTCUSDT", "ETHUSDT")
+    take(state, Boundary(FEED.name, T0), closed("BTCUSDT", BAR), at_ms=T0 + 50)
+    asked = []
+    for second in range(1, 40):
+        decision = take(state, Tick(FEED.name), at_ms=T0 + second * 1000)
+        for fetch in decision.fetches:
+            assert (fetch.symbol, fetch.start_ms, fetch.end_ms, fetch.purpose) == ("ETHUSDT", BAR, T0, Purpose.LATE)
+            asked.append(second)
+            take(state, FetchFailed(fetch, "no answer", refused=False), at_ms=T0 + second * 1000)
+    assert asked == [15, 25, 35]
+
+
+def test_no_second_request_for_a_bar_while_the_first_is_under_way() -> None:
+    state = live_state("BTCUSDT")
+    take(state, Boundary(FEED.name, T0), at_ms=T0)
+    fetches = [f for s in range(1, 40) for f in take(state, Tick(FEED.name), at_ms=T0 + s * 1000).fetches]
+    assert len(fetches) == 1
+
+
+def test_a_late_answer_completes_the_run_as_repaired() -> None:
+    state = live_state("BTCUSDT")
+    take(state, Boundary(FEED.name, T0), at_ms=T0)
+    take(state, Tick(FEED.name), at_ms=T0 + 15_000)
+    answer = page("BTCUSDT", BAR, T0, [BAR], purpose=Purpose.LATE, answered_ms=T0 + 15_100)
+    decision = take(state, answer, at_ms=T0 + 15_100)
+    assert decision.runs[T0] == Run(T0, 1, 1, T0 + 15_100, "BTCUSDT", 1, ())
+    assert decision.owed == [("BTCUSDT", BAR)], "a bar with trades that the stream did not bring"
+
+
+def test_past_the_deadline_the_run_and_the_gaps_name_what_is_missing() -> None:
+    state = live_state("BTCUSDT", "ETHUSDT")
+    take(state, Boundary(FEED.name, T0), closed("BTCUSDT", BAR), at_ms=T0 + 50)
+    decision = take(state, Tick(FEED.name), at_ms=T0 + REPAIR_DEADLINE_MS)
+    assert decision.runs[T0].missing == ("ETHUSDT",)
+    assert [(gap.symbol, gap.gap_start_ms, gap.state) for gap in decision.gaps.values()] == [
+        ("ETHUSDT", BAR, GapState.OPEN)
+    ]
+    assert [event.missing for event in decision.events if isinstance(event, RunLate)] == [("ETHUSDT",)]
+
+
+def test_repair_goes_on_and_the_run_keeps_the_name_of_what_was_late() -> None:
+    state = live_state("BTCUSDT")
+    take(state, Boundary(FEED.name, T0), at_ms=T0)
+    take(state, Tick(FEED.name), at_ms=T0 + REPAIR_DEADLINE_MS)
+    (fetch,) = take(state, Tick(FEED.name), at_ms=T0 + REPAIR_DEADLINE_MS + 20_000).fetches
+    assert fetch.purpose is Purpose.REPAIR
+    at_ms = T0 + 2 * MINUTE_MS
+    answer = page("BTCUSDT", fetch.start_ms, fetch.end_ms, [BAR], purpose=Purpose.REPAIR, answered_ms=at_ms)
+    decision = take(state, answer, at_ms=at_ms)
+    assert decision.runs[T0] == Run(T0, 1, 1, at_ms, "BTCUSDT", 1, ("BTCUSDT",))
+    assert [gap.state for gap in decision.gaps.values()] == [GapState.FILLED]
+    assert state.open_gaps() == 0
+
+
+def test_a_bar_the_exchange_never_made_becomes_absent_and_is_not_asked_for_again() -> None:
+    state = live_state("BTCUSDT")
+    take(state, Boundary(FEED.name, T0), at_ms=T0)
+    take(state, Tick(FEED.name), at_ms=T0 + REPAIR_DEADLINE_MS)
+    for n in range(15):
+        run_time_ms = T0 + (n + 1) * MINUTE_MS
+        take(state, closed("BTCUSDT", run_time_ms - MINUTE_MS), at_ms=run_time_ms + 50)
+    at_ms = T0 + 15 * MINUTE_MS
+    (fetch,) = take(state, Tick(FEED.name), at_ms=at_ms).fetches
+    answer = page("BTCUSDT", fetch.start_ms, fetch.end_ms, [T0], purpose=Purpose.REPAIR, answered_ms=at_ms)
+    decision = take(state, answer, at_ms=at_ms)
+    assert [gap.state for gap in decision.gaps.values()] == [GapState.ABSENT]
+    assert T0 not in state.runs
+    assert not take(state, Tick(FEED.name), at_ms=at_ms + 24 * 60 * MINUTE_MS).fetches
+
+
+def test_a_page_of_history_with_a_hole_opens_a_gap() -> None:
+    state = live_state("BTCUSDT")
+    start_ms, hole_ms = T0 - 10 * MINUTE_MS, T0 - 5 * MINUTE_MS
+    present = [ms for ms in FEED.interval.opens(start_ms, T0) if ms != hole_ms]
+    answer = page("BTCUSDT", start_ms, T0, present, purpose=Purpose.HISTORY, answered_ms=T0 + 5_000)
+    decision = take(state, answer, at_ms=T0 + 5_000)
+    assert len(decision.candles) == 9
+    assert [(gap.gap_start_ms, gap.state) for gap in decision.gaps.values()] == [(hole_ms, GapState.OPEN)]
+    again = take(state, answer, at_ms=T0 + 6_000)
+    assert not again.gaps, "the same hole is one gap"
+
+
+def test_a_hole_in_old_history_is_proven_absent_by_the_page_itself() -> None:
+    state = live_state("BTCUSDT")
+    start_ms, hole_ms = T0 - 100 * MINUTE_MS, T0 - 50 * MINUTE_MS
+    present = [ms for ms in FEED.interval.opens(start_ms, T0) if ms != hole_ms]
+    decision = take(state, page("BTCUSDT", start_ms, T0, present, purpose=Purpose.HISTORY, answered_ms=T0), at_ms=T0)
+    assert [gap.state for gap in decision.gaps.values()] == [GapState.ABSENT]
+    assert state.open_gaps() == 0
+
+
+def test_a_new_listing_is_listened_to_and_backfilled_and_expected_from_the_next_run() -> None:
+    state = live_state("BTCUSDT")
+    take(state, closed("BTCUSDT", BAR), at_ms=T0 + 50)
+    decision = take(state, listed("BTCUSDT", "NEWUSDT", run_time_ms=T0), at_ms=T0 + 100)
+    assert decision.listen == {"BTCUSDT", "NEWUSDT"}
+    assert decision.backfill == ["NEWUSDT"]
+    assert [(e.listed, e.delisted) for e in decision.events if isinstance(e, SymbolsChanged)] == [(("NEWUSDT",), ())]
+    after = take(state, Boundary(FEED.name, T0 + MINUTE_MS), at_ms=T0 + MINUTE_MS)
+    assert after.runs[T0 + MINUTE_MS].expected == 2
+
+
+def test_a_delisted_symbol_is_expected_no_more_and_asked_for_its_last_bars() -> None:
+    state = live_state("BTCUSDT", "OLDUSDT")
+    take(state, closed("BTCUSDT", BAR), closed("OLDUSDT", BAR - MINUTE_MS), at_ms=T0 + 50)
+    decision = take(state, listed("BTCUSDT", halted=["OLDUSDT"], run_time_ms=T0), at_ms=T0 + 100)
+    assert decision.listen == {"BTCUSDT"}
+    assert decision.completed == [T0], "the run does not wait for it"
+    assert decision.exginfo is not None
+    assert {i.symbol: i.status for i in decision.exginfo} == {"BTCUSDT": "TRADING", "OLDUSDT": "SETTLING"}
+    assert [(f.symbol, f.start_ms, f.end_ms) for f in decision.fetches] == [("OLDUSDT", BAR, T0)]
+
+
+def test_a_resumed_feed_takes_up_gaps_and_runs_that_were_never_complete() -> None:
+    state = FeedState(FEED, close_timeout_ms=15_000, page_rows=499)
+    run = Run(T0, 2, 1, None, "BTCUSDT", 0, ())
+    gap = Gap("ETHUSDT", BAR, T0, GapState.OPEN, "late past the deadline", T0)
+    state.resume(
+        expected=["BTCUSDT", "ETHUSDT"],
+        latest={"BTCUSDT": BAR, "ETHUSDT": BAR - MINUTE_MS},
+        unfinished=[(run, frozenset({"BTCUSDT"}))],
+        gaps=[gap],
+        now_ms=T0 + 5 * MINUTE_MS,
+    )
+    at_ms = T0 + 6 * MINUTE_MS
+    take(state, listed("BTCUSDT", "ETHUSDT"), at_ms=at_ms)
+    (fetch,) = take(state, Tick(FEED.name), at_ms=at_ms).fetches
+    assert (fetch.symbol, fetch.start_ms) == ("ETHUSDT", BAR)
+    answer = page("ETHUSDT", fetch.start_ms, fetch.end_ms, [BAR, T0], purpose=Purpose.REPAIR, answered_ms=at_ms)
+    decision = take(state, answer, at_ms=at_ms)
+    assert decision.runs[T0] == Run(T0, 2, 2, at_ms, "ETHUSDT", 1, ("ETHUSDT",))
+
+
+def test_history_before_live_makes_no_runs() -> None:
+    state = FeedState(FEED, close_timeout_ms=15_000, page_rows=499)
+    take(state, listed("BTCUSDT"), at_ms=T0)
+    decision = take(state, closed("BTCUSDT", BAR), at_ms=T0 + 50)
+    assert decision.candles
+    assert not decision.runs
+    assert not decision.ready
+
+
+SYMBOLS = ("A", "B", "C")
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(SYMBOLS), st.integers(0, 3), st.sampled_from(["ws", "rest", "tick", "boundary"])),
+        max_size=60,
+    )
+)
+def test_whatever_comes_in_whatever_order_readiness_never_lies(steps: list[tuple[str, int, str]]) -> None:
+    """A symbol is ready once, only with its candle, and a run is complete exactly when all of its symbols are."""
+    state = live_state(*SYMBOLS)
+    written: set[tuple[int, str]] = set()
+    ready: dict[int, set[str]] = {}
+    now_ms = T0
+    for symbol, n, kind in steps:
+        now_ms += 700
+        run_time_ms = T0 + n * MINUTE_MS
+        open_ms = run_time_ms - MINUTE_MS
+        at_ms = max(now_ms, run_time_ms)
+        message: Message
+        if kind == "ws":
+            message = closed(symbol, open_ms, after_ms=at_ms - run_time_ms)
+        elif kind == "rest":
+            message = page(symbol, open_ms, run_time_ms, [open_ms], purpose=Purpose.LATE, answered_ms=at_ms)
+        elif kind == "boundary":
+            message = Boundary(FEED.name, run_time_ms)
+        else:
+            message = Tick(FEED.name)
+        decision = take(state, message, at_ms=at_ms)
+        written |= {(c.open_time_ms + MINUTE_MS, c.symbol) for c in decision.candles}
+        for row in decision.ready:
+            assert (row.run_time_ms, row.item) in {(c.open_time_ms + MINUTE_MS, c.symbol) for c in decision.candles}
+            assert row.item not in ready.setdefault(row.run_time_ms, set())
+            ready[row.run_time_ms].add(row.item)
+        for run in decision.runs.values():
+            assert run.ready == len(ready.get(run.run_time_ms, ()))
+            assert (run.complete_at_ms is not None) == (run.ready == run.expected)
+    for run_time_ms, items in ready.items():
+        assert items <= {symbol for at, symbol in written if at == run_time_ms}
+
+
+def test_different_values_for_a_recorded_bar_are_passed_on_to_be_judged() -> None:
+    state = live_state("BTCUSDT")
+    take(state, closed("BTCUSDT", BAR), at_ms=T0 + 50)
+    decision = take(state, closed("BTCUSDT", BAR, close=2.0), at_ms=T0 + 60)
+    assert decision.candles == [candle("BTCUSDT", BAR, close=2.0)]
+    assert not decision.ready
