@@ -74,8 +74,9 @@ def parse(text: str) -> dict[str, Query]:
 def migrations() -> tuple[tuple[int, str], ...]:
     """(version, script) of each `sql/migrations/NNNN_what.sql`, oldest first: it brings a file of the version before to
     `version`."""
+    folder = files(__name__) / "migrations"
     found = []
-    for file in (files(__name__) / "migrations").iterdir():
+    for file in folder.iterdir() if folder.is_dir() else ():  # a wheel has no empty folders
         if match := _MIGRATION.fullmatch(file.name):
             found.append((int(match[1]), file.read_text(encoding="utf-8")))
     return tuple(sorted(found))

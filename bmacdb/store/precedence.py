@@ -1,0 +1,58 @@
+"""Which of two versions of a bar stands. Pure.
+
+- The same values: nothing changes, and the row keeps the source it came from first. Only an invented bar (`fill`) that
+  the exchange confirms takes the source of the confirmation: it is invented no more.
+- Different values: the source of higher rank stands (fill < ws < rest < archive). Of two from the same source the later
+  stands, for it is the exchange's newer word. Both versions go into `corrections`.
+
+Values are compared exactly: both sides are parsed from the exchange's own digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from bmacdb.model import Candle, Source
+
+__all__ = ["Correction", "fold", "judge", "same_values"]
+
+_RANK = {source: rank for rank, source in enumerate(Source)}
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """Two versions of one bar. `stands` is 'recorded' or 'later'."""
+
+    recorded: Candle
+    later: Candle
+    stands: str
+
+
+def same_values(one: Candle, other: Candle) -> bool:
+    """Whether two versions of a bar agree in everything but their source."""
+    return msgspec.structs.replace(one, source=other.source) == other
+
+
+def judge(recorded: Candle, later: Candle) -> tuple[Candle, Correction | None]:
+    """The version that stands, and the correction to be noted where the two disagree."""
+    if same_values(recorded, later):
+        return (later if recorded.source is Source.FILL else recorded), None
+    if _RANK[later.source] >= _RANK[recorded.source]:
+        return later, Correction(recorded, later, "later")
+    return recorded, Correction(recorded, later, "recorded")
+
+
+def fold(candles: Iterable[Candle]) -> tuple[list[Candle], list[Correction]]:
+    """One version of each bar, in the order of their first appearance, and what was corrected on the way."""
+    standing: dict[tuple[str, int], Candle] = {}
+    corrections: list[Correction] = []
+    for candle in candles:
+        key = (candle.symbol, candle.open_time_ms)
+        if (recorded := standing.setdefault(key, candle)) is not candle:
+            standing[key], correction = judge(recorded, candle)
+            if correction is not None:
+                corrections.append(correction)
+    return list(standing.values()), corrections

@@ -1,0 +1,162 @@
+"""The layout of the file: recognised before anything is changed, created, migrated; the views that span feeds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+import duckdb
+
+from bmacdb.errors import NotABmacdbFile, SchemaTooNew
+from bmacdb.model import Feed
+from bmacdb.sql import migrations, queries, script
+
+__all__ = [
+    "FEED_TABLES",
+    "SCHEMA_VERSION",
+    "create",
+    "create_feed",
+    "create_views",
+    "feed_names",
+    "migrate",
+    "quoted",
+    "stored_version",
+]
+
+SCHEMA_VERSION = 1
+"""The layout that this program writes."""
+
+FEED_TABLES = (
+    "candles",
+    "run_status",
+    "runs",
+    "exginfo",
+    "funding_rates",
+    "funding_snapshots",
+    "gaps",
+    "corrections",
+)
+
+_EACH_FEED = re.compile(r"^-- each feed *$", re.MULTILINE)
+
+
+def quoted(identifier: str) -> str:
+    """An identifier as SQL takes it."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def _program_version() -> str:
+    try:
+        return version("bmacdb")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def stored_version(connection: duckdb.DuckDBPyConnection, place: str) -> int | None:
+    """The layout's version, None where there is no layout yet (an empty database).
+
+    Raises NotABmacdbFile and SchemaTooNew; `place` names the file in the message.
+    """
+    tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if not tables:
+        return None
+    row = None
+    if {"meta", "feeds"} <= tables:
+        try:
+            row = connection.execute("SELECT value FROM main.meta WHERE key = 'schema_version'").fetchone()
+        except duckdb.Error:
+            row = None
+    if row is None or not str(row[0]).isdecimal():
+        shown = ", ".join(sorted(tables)[:5])
+        raise NotABmacdbFile(
+            f"{place} is a database of something else (tables {shown}): give another --db; nothing was changed."
+        )
+    found = int(row[0])
+    if found > SCHEMA_VERSION:
+        raise SchemaTooNew(
+            f"{place} has schema version {found}, and this bmacdb knows {SCHEMA_VERSION}: "
+            "upgrade bmacdb, or give another --db. Nothing was changed."
+        )
+    return found
+
+
+def create(connection: duckdb.DuckDBPyConnection, now_ms: int) -> None:
+    """Lay out an empty database."""
+    connection.begin()
+    connection.execute(script("schema"))
+    connection.executemany(
+        "INSERT INTO main.meta VALUES (?, ?)",
+        [
+            ("schema_version", str(SCHEMA_VERSION)),
+            ("created_by", f"bmacdb {_program_version()}"),
+            ("created_at_ms", str(now_ms)),
+        ],
+    )
+    connection.commit()
+
+
+def migrate(
+    connection: duckdb.DuckDBPyConnection,
+    found: int,
+    steps: Sequence[tuple[int, str]] | None = None,
+) -> int:
+    """Bring a file of version `found` to the newest that `steps` (those of `sql/migrations/`) reach; returns it.
+
+    Each step is a transaction: a fault leaves the file at a version that can be gone on from.
+    """
+    for number, text in migrations() if steps is None else steps:
+        if number <= found:
+            continue
+        once, *each_feed = _EACH_FEED.split(text)
+        feeds = feed_names(connection)
+        connection.begin()
+        try:
+            drop_views(connection)
+            connection.execute(once)
+            for feed in feeds:
+                connection.execute(f"SET search_path = '{feed}'")
+                for statements in each_feed:
+                    connection.execute(statements)
+            connection.execute("SET search_path = 'main'")
+            create_views(connection, feeds)
+            connection.execute("UPDATE main.meta SET value = $1 WHERE key = 'schema_version'", [str(number)])
+        except duckdb.Error:
+            connection.rollback()
+            connection.execute("SET search_path = 'main'")
+            raise
+        connection.commit()
+        found = number
+    return found
+
+
+def feed_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """The feeds that the file has, by name."""
+    return [row[0] for row in connection.execute("SELECT feed FROM main.feeds ORDER BY feed").fetchall()]
+
+
+def create_feed(connection: duckdb.DuckDBPyConnection, feed: Feed) -> None:
+    """Create the schema of a feed and its tables; within the caller's transaction."""
+    connection.execute(f"CREATE SCHEMA {quoted(feed.name)}")
+    connection.execute(f"SET search_path = '{feed.name}'")
+    connection.execute(script("feed"))
+    connection.execute("SET search_path = 'main'")
+
+
+def drop_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Take the views of `main` away, so that what they stand on can be changed."""
+    for (name,) in connection.execute(
+        "SELECT view_name FROM duckdb_views() WHERE NOT internal AND NOT temporary AND schema_name = 'main'"
+    ).fetchall():
+        connection.execute(f"DROP VIEW main.{quoted(name)}")
+
+
+def create_views(connection: duckdb.DuckDBPyConnection, feeds: Sequence[str]) -> None:
+    """Create the views of `main` anew: each table over all feeds, and what is derived from them (`views.sql`)."""
+    if not feeds:
+        return
+    for table in FEED_TABLES:
+        parts = [f"SELECT '{feed}' AS feed, * FROM {quoted(feed)}.{table}" for feed in feeds]
+        connection.execute(f"CREATE OR REPLACE VIEW main.{table} AS {' UNION ALL '.join(parts)}")
+    for query in queries("views").values():
+        connection.execute(f"CREATE OR REPLACE VIEW main.{query.name} AS {query.sql}")

@@ -1,0 +1,274 @@
+"""The Store: the one writer of the file.
+
+A thread of its own owns every connection that writes; the event loop awaits it. A batch is one transaction.
+
+The file is a DuckDB database, and on POSIX a lock on it belongs to the process: opening and closing the
+path by anything but DuckDB, here or elsewhere in this process, would drop the lock. So nothing here touches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+
+from bmacdb.clock import Clock
+from bmacdb.errors import FileHeld, StoreError
+from bmacdb.interval import Interval
+from bmacdb.model import Batch, Feed, Gap, GapState, Run, Segment
+from bmacdb.sql import queries
+from bmacdb.store import schema
+from bmacdb.store.commit import FeedWriter
+from bmacdb.store.faults import committed_all_the_same, writing_error
+from bmacdb.store.opening import check, connect
+from bmacdb.store.retention import delete_before
+from bmacdb.store.segments import find_segments
+from bmacdb.store.thread import WriterThread
+
+__all__ = ["MEMORY_LIMIT", "Store"]
+
+_T = TypeVar("_T")
+
+MEMORY_LIMIT = "128MB"
+"""What DuckDB's buffers may take in the recorder: a commit needs a few MB, a query that comes in the rest."""
+
+_held: set[Path] = set()  # a second writer in this process would share the lock, and then drop it
+
+
+class Store:
+    """The writer of one file; see the module. Made by `open`."""
+
+    def __init__(self, path: Path, clock: Clock, options: dict[str, object]) -> None:
+        self.path = path
+        self.created = False
+        self._clock = clock
+        self._options = options
+        self._thread = WriterThread("store")
+        self._connection: duckdb.DuckDBPyConnection
+        self._writers: dict[str, FeedWriter] = {}
+        self._cursors: list[duckdb.DuckDBPyConnection] = []
+        self._reopened: list[Callable[[], None]] = []
+        self._sql = {query.name: query.sql for query in queries("store").values()}
+
+    def __repr__(self) -> str:
+        state = "closed" if self._thread.closed else "open"
+        return f"<Store {self.path} {state} feeds={sorted(self._writers)}>"
+
+    # Opening and closing
+
+    @classmethod
+    async def open(cls, path: Path, *, clock: Clock, memory_limit: str = MEMORY_LIMIT, threads: int = 2) -> Store:
+        """Open the file, or create it. An existing one is checked before anything of it is changed.
+
+        Raises FileHeld, NotABmacdbFile, SchemaTooNew, Unwritable, StoreFull.
+        """
+        path = path.absolute()
+        if path in _held:
+            raise FileHeld(f"{path} is open in this very process already: use that Store.")
+        store = cls(path, clock, {"memory_limit": memory_limit, "threads": threads})
+        _held.add(path)
+        try:
+            await store._thread.run(store._open)
+        except BaseException:
+            _held.discard(path)
+            raise
+        return store
+
+    def _open(self) -> None:
+        found = check(self.path)
+        self.created = found is None
+        self._connection = connect(self.path, self._options)
+        if found is None:
+            schema.create(self._connection, self._clock.now_ms())
+        else:
+            schema.migrate(self._connection, found)
+
+    async def close(self) -> None:
+        """Finish what was asked for, checkpoint and close; nothing happens the second time."""
+        if self._thread.closed:
+            return
+        await self._thread.end(self._close)
+
+    def _close(self) -> None:
+        try:
+            self._drop_cursors()
+            self._connection.execute("CHECKPOINT")
+        except duckdb.Error:
+            pass  # the write-ahead log has it all; the next opening goes on from there
+        finally:
+            self._connection.close()
+            _held.discard(self.path)
+
+    def _drop_cursors(self) -> None:
+        for cursor in (*self._cursors, *(writer.connection for writer in self._writers.values())):
+            cursor.close()
+        self._cursors.clear()
+        self._writers.clear()
+
+    # Writing
+
+    async def add_feed(self, feed: Feed, *, num_candles: int) -> Feed:
+        """Make room for a feed, or take up what there is of it; the feed comes back on the grid that the file has.
+
+        A `3d` feed whose grid is given (its anchor is not 0) changes the stored one.
+        """
+        return await self._do(lambda: self._add_feed(feed, num_candles))
+
+    def _add_feed(self, feed: Feed, num_candles: int) -> Feed:
+        now_ms = self._clock.now_ms()
+        row = self._connection.execute(self._sql["stored_feed"], {"feed": feed.name}).fetchone()
+        anchor_ms = feed.interval.anchor_ms
+        if row is not None and not anchor_ms % feed.interval.length_ms:
+            anchor_ms = row[0]
+        interval = feed.interval.anchored(anchor_ms)
+        values = {"feed": feed.name, "num_candles": num_candles, "anchor_ms": interval.anchor_ms, "now_ms": now_ms}
+        self._connection.execute("BEGIN")
+        try:
+            if row is None:
+                schema.create_feed(self._connection, feed)
+                more = {"market": feed.market, "trade_type": feed.trade_type, "interval": interval.name}
+                self._connection.execute(self._sql["new_feed"], values | more)
+                schema.create_views(self._connection, schema.feed_names(self._connection))
+            elif row != (interval.anchor_ms, num_candles):
+                self._connection.execute(self._sql["change_feed"], values)
+            self._connection.execute("COMMIT")
+        except duckdb.Error:
+            self._connection.execute("ROLLBACK")
+            raise
+        return Feed(feed.trade_type, interval, feed.market)
+
+    async def commit(self, batch: Batch) -> None:
+        """Write a batch in one transaction: all of it or nothing.
+
+        Of candles already there the higher source stands (`store.precedence`); the feed must have been added.
+        Raises StoreFull when there is no room: nothing was written, and the same batch may be given again.
+        """
+        await self._do(lambda: self._writer(batch.feed).commit(batch))
+
+    async def retain(self, feed: Feed, *, before_ms: int) -> int:
+        """Delete what is older than `before_ms`, save the trading rules; returns how many candles went."""
+
+        def work() -> int:
+            connection = self._writer(feed.name).connection
+            connection.execute("BEGIN")
+            try:
+                deleted = delete_before(connection, before_ms)
+                connection.execute("COMMIT")
+            except duckdb.FatalException:
+                raise
+            except duckdb.Error:
+                connection.execute("ROLLBACK")
+                raise
+            return deleted
+
+        return await self._do(work)
+
+    async def checkpoint(self) -> None:
+        """Move what the write-ahead log holds into the file, as is best done in a quiet moment."""
+        await self._do(lambda: self._connection.execute("CHECKPOINT"))
+
+    def wal_bytes(self) -> int:
+        """The size of the write-ahead log; 0 right after a checkpoint."""
+        try:
+            return self.path.with_name(self.path.name + ".wal").stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    # Asking
+
+    async def latest(self, feed: Feed) -> dict[str, int]:
+        """The newest open time of each symbol, in milliseconds."""
+        return dict(await self._ask(feed, "latest"))
+
+    async def trading(self, feed: Feed) -> frozenset[str]:
+        """The symbols that traded when exchange info was last written."""
+        return frozenset(symbol for (symbol,) in await self._ask(feed, "trading"))
+
+    async def last_funding_times(self, feed: Feed) -> dict[str, int]:
+        """The newest settled funding of each symbol, in milliseconds."""
+        return dict(await self._ask(feed, "last_funding_times"))
+
+    async def gaps(self, feed: Feed, *, states: Collection[GapState] = (GapState.OPEN,)) -> list[Gap]:
+        """The holes in one of the given states, oldest first."""
+        found = await self._ask(feed, "gaps", states=[str(state) for state in states])
+        return [
+            Gap(symbol, start_ms, end_ms, GapState(state), reason, found_ms, closed_ms)
+            for symbol, start_ms, end_ms, state, reason, found_ms, closed_ms in found
+        ]
+
+    async def unfinished_runs(self, feed: Feed, *, since_ms: int) -> list[tuple[Run, frozenset[str]]]:
+        """The periods from `since_ms` on that never got complete, oldest first, each with the items that were ready."""
+        found = await self._ask(feed, "unfinished_runs", since_ms=since_ms)
+        return [
+            (Run(run_time_ms, expected, ready, None, last_item, repaired, tuple(missing)), frozenset(items or ()))
+            for run_time_ms, expected, ready, last_item, repaired, missing, items in found
+        ]
+
+    async def segments(
+        self, feed: Feed, *, start_ms: int, end_ms: int, symbols: Collection[str] | None = None
+    ) -> dict[str, tuple[Segment, ...]]:
+        """The unbroken runs of bars of each symbol (of `symbols` where given) that open in [start, end), oldest first.
+
+        Bars alone count: what the exchange proved absent is a hole here.
+        """
+        return await self._do(
+            lambda: find_segments(
+                self._writer(feed.name).connection, feed.interval, start_ms=start_ms, end_ms=end_ms, symbols=symbols
+            )
+        )
+
+    async def run(self, work: Callable[[duckdb.DuckDBPyConnection], _T]) -> _T:
+        """Do anything else on the writer's thread. Candles that it writes must not be there already."""
+        return await self._do(lambda: work(self._connection))
+
+    async def _ask(self, feed: Feed, query: str, **values: object) -> list[tuple[object, ...]]:
+        return await self._do(
+            lambda: self._writer(feed.name).connection.execute(self._sql[query], values or None).fetchall()
+        )
+
+    # The server's part
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection to the same database for the server; dead after a reopening."""
+        cursor = self._connection.cursor()
+        self._cursors.append(cursor)
+        return cursor
+
+    def on_reopen(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called, in the writer's thread, after the database was reopened in this process."""
+        self._reopened.append(callback)
+
+    # The thread's part
+
+    def _writer(self, feed: str) -> FeedWriter:
+        writer = self._writers.get(feed)
+        if writer is None:
+            writer = self._writers[feed] = FeedWriter(self._connection.cursor(), feed)
+        return writer
+
+    async def _do(self, work: Callable[[], _T]) -> _T:
+        def guarded() -> _T:
+            try:
+                return work()
+            except duckdb.FatalException as error:
+                self._reopen(error)
+                if committed_all_the_same(error):
+                    return None  # type: ignore[return-value]
+                raise writing_error(self.path, error) from error
+            except duckdb.Error as error:
+                raise writing_error(self.path, error) from error
+
+        return await self._thread.run(guarded)
+
+    def _reopen(self, error: duckdb.Error) -> None:
+        """The instance is dead: close all that hangs on it and recover from the write-ahead log."""
+        self._drop_cursors()
+        self._connection.close()
+        try:
+            self._connection = connect(self.path, self._options)
+        except StoreError as problem:
+            raise StoreError(f"{problem} It had to be reopened after: {error}") from error
+        for callback in self._reopened:
+            callback()
