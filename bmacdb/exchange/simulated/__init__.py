@@ -1,2 +1,7 @@
 """A stand-in exchange that speaks REST and websocket on loopback."""
 
+from bmacdb.exchange.simulated.exchange import SimulatedExchange
+from bmacdb.exchange.simulated.generate import Bar, generate
+from bmacdb.exchange.simulated.universe import Universe
+
+__all__ = ["Bar", "SimulatedExchange", "Universe", "generate"]

@@ -1,0 +1,209 @@
+"""The stand-in exchange as a context manager: one loopback port for REST and websockets of all three markets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from bmacdb.clock import ServerClock
+from bmacdb.exchange.simulated.feeder import Feeder
+from bmacdb.exchange.simulated.generate import Bar
+from bmacdb.exchange.simulated.rest import RestApi
+from bmacdb.exchange.simulated.sockets import Connection
+from bmacdb.exchange.simulated.stats import Stats
+from bmacdb.exchange.simulated.universe import Universe
+from bmacdb.interval import DAY_MS
+from bmacdb.model import Market
+
+__all__ = ["SimulatedExchange"]
+
+_SOCKET_PATHS = {  # path -> futures, routed, combined
+    "/stream": (False, True, True),
+    "/ws": (False, True, False),
+    "/market/stream": (True, True, True),
+    "/market/ws": (True, True, False),
+    "/public/stream": (True, False, True),
+    "/public/ws": (True, False, False),
+}
+
+
+class SimulatedExchange:
+    """Serves while the context is entered, in the caller's event loop.
+
+    `symbols` is how many symbols of its main trade type each market trades (a number, or one for each
+    market); a few of every other kind are listed beside them. The clock starts at `start_ms` (None: now)
+    and runs `speed` times faster than real time. Closing frames are spread over `close_spread_ms` real
+    milliseconds. `updates_per_second` is how often (real time) each stream tells of its open bar.
+    """
+
+    def __init__(
+        self,
+        *,
+        symbols: int | Mapping[Market, int] = 20,
+        markets: Iterable[Market] = tuple(Market),
+        speed: float = 1.0,
+        seed: int = 0,
+        start_ms: int | None = None,
+        close_spread_ms: float = 100.0,
+        updates_per_second: float = 0.0,
+        lifetime_ms: int = DAY_MS,
+        recent: int = 1,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self.speed, self.seed, self._host, self._port = speed, seed, host, port
+        self.clock = ServerClock(rate=speed)
+        now = self.clock.monotonic()
+        self.start_ms = self.clock.now_ms() if start_ms is None else start_ms
+        self.clock.observe(self.start_ms, sent=now, received=now)
+        self.universe = Universe(start_ms=self.start_ms, symbols=symbols, markets=markets, seed=seed, recent=recent)
+        self.stats = Stats()
+        self._spread_ms, self._updates, self._lifetime_ms = close_spread_ms, updates_per_second, lifetime_ms
+        self._rest = RestApi(self.universe, self.clock, self.stats)
+        self._connections: set[Connection] = set()
+        self._feeder: Feeder | None = None
+        self._main: asyncio.Task[None] | None = None
+        self._started = asyncio.Event()
+        self._ending = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<SimulatedExchange {self.rest_url} speed={self.speed:g} connections={len(self._connections)}>"
+
+    @property
+    def rest_url(self) -> str:
+        """What takes the place of scheme, host and port of every REST endpoint."""
+        return f"http://{self._host}:{self._port}"
+
+    @property
+    def ws_url(self) -> str:
+        """The same for websockets."""
+        return f"ws://{self._host}:{self._port}"
+
+    def expected(self, market: Market, symbol: str, interval: str, start_ms: int, end_ms: int) -> list[Bar]:
+        """Every bar that opened in [start, end), oldest first: the history that a record is held against."""
+        return self.universe.expected(market, symbol, interval, start_ms, end_ms)
+
+    async def __aenter__(self) -> Self:
+        self._main = asyncio.create_task(self._serve(), name="stand-in exchange")
+        started = asyncio.create_task(self._started.wait())
+        await asyncio.wait({self._main, started}, return_when=asyncio.FIRST_COMPLETED)
+        if self._main.done():
+            started.cancel()
+            self._main.result()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ending.set()
+        if self._main is not None:
+            await self._main
+
+    async def _serve(self) -> None:
+        app = web.Application()
+        app.add_routes(self._rest.routes())
+        for path in _SOCKET_PATHS:
+            app.router.add_get(path, self._socket)
+            if path.endswith("/ws"):
+                app.router.add_get(path + "/{names:.+}", self._socket)
+        app.router.add_get("/_control/stats", self._tell_stats)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, self._host, self._port)
+            await site.start()
+            self._port = runner.addresses[0][1]
+            async with asyncio.TaskGroup() as tasks:
+                self._feeder = Feeder(
+                    self.universe,
+                    self.clock,
+                    self.stats,
+                    speed=self.speed,
+                    close_spread_ms=self._spread_ms,
+                    updates_per_second=self._updates,
+                    seed=self.seed,
+                    tasks=tasks,
+                )
+                ender = tasks.create_task(self._ending.wait())
+                self._started.set()
+                await ender
+                for connection in list(self._connections):
+                    connection.die()
+                raise _Ended
+        except* _Ended:
+            pass
+        finally:
+            await runner.cleanup()
+
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        feeder = self._feeder
+        if feeder is None or request.transport is None:
+            raise web.HTTPServiceUnavailable
+        names_in_path = request.match_info.get("names", "")
+        path = request.path.removesuffix("/" + names_in_path) if names_in_path else request.path
+        futures, routed, combined = _SOCKET_PATHS[path]
+        socket = web.WebSocketResponse(compress=False, autoping=False, max_msg_size=1 << 20)
+        await socket.prepare(request)
+        self.stats.connections_made += 1
+        connection = Connection(
+            self.stats.connections_made,
+            socket,
+            request.transport,  # type: ignore[arg-type]  # a TCP server's is one that writes
+            futures=futures,
+            routed=routed,
+            combined=combined,
+            opened_ms=self.clock.now_ms(),
+            now_ms=self.clock.now_ms,
+            stats=self.stats,
+        )
+        names = [name for name in (names_in_path or request.query.get("streams", "")).split("/") if name]
+        self._connections.add(connection)
+        self.stats.connections = len(self._connections)
+        try:
+            if not names or await connection.subscribe(names, feeder):
+                await self._attend(connection, feeder)
+        finally:
+            feeder.unsubscribed(connection, list(connection.streams))
+            self._connections.discard(connection)
+            self.stats.connections = len(self._connections)
+        return socket
+
+    async def _attend(self, connection: Connection, feeder: Feeder) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            chores = [tasks.create_task(connection.keep_alive()), tasks.create_task(self._expire(connection))]
+            try:
+                await connection.serve(feeder)
+            finally:
+                for chore in chores:
+                    chore.cancel()
+
+    async def _expire(self, connection: Connection) -> None:
+        await self.clock.sleep(self._lifetime_ms / 1000)
+        await connection.end(1001, "connection too old")
+
+    async def _tell_stats(self, request: web.Request) -> web.Response:
+        return web.json_response(self.summary())
+
+    def summary(self) -> dict[str, object]:
+        """What happened so far, as plain values."""
+        weights = {
+            "spot": self._rest.weights[Market.SPOT],
+            "futures": self._rest.weights[Market.USDT_FUTURES],
+        }
+        return self.stats.as_dict() | {
+            "now_ms": self.clock.now_ms(),
+            "subscriptions": 0 if self._feeder is None else self._feeder.subscriptions,
+            "weight": {
+                name: {"limit": weight.limit, "used": weight.used, "most_a_minute": weight.most}
+                for name, weight in weights.items()
+            },
+            "most_funding_requests": self._rest.funding_requests.most,
+        }
+
+
+class _Ended(Exception):
+    """Ends the task group when the context is left."""

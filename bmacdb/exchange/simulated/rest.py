@@ -1,0 +1,236 @@
+"""The REST half of the stand-in exchange: `/api/v3`, `/fapi/v1` and `/dapi/v1` with the rules of 2026."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from bmacdb.clock import Clock
+from bmacdb.exchange.simulated.funding import funding_info, funding_rates, premium_index
+from bmacdb.exchange.simulated.limits import LIMITS, RequestLimit, Verdict, WeightLimit, weight_of
+from bmacdb.exchange.simulated.listing import Instrument, describe
+from bmacdb.exchange.simulated.stats import Stats
+from bmacdb.exchange.simulated.universe import Universe, grid
+from bmacdb.interval import DAY_MS, MINUTE_MS, Interval
+from bmacdb.model import Market
+
+__all__ = ["Refusal", "RestApi"]
+
+_PREFIXES = {"/api/v3": Market.SPOT, "/fapi/v1": Market.USDT_FUTURES, "/dapi/v1": Market.COIN_FUTURES}
+_MOST_ROWS = {Market.SPOT: 1000, Market.USDT_FUTURES: 1500, Market.COIN_FUTURES: 1500}
+_DEFAULT_ROWS = 500
+_COIN_SPAN_MS = 200 * DAY_MS
+_ILLEGAL = re.compile(r"[^\w.\-]")  # \w: there are Chinese symbols
+_DIGITS = re.compile(r"[0-9]{1,20}")
+
+
+class Refusal(Exception):
+    """The exchange understands and refuses: an HTTP status, and its own code and message."""
+
+    def __init__(self, code: int, message: str, *, status: int = 400) -> None:
+        self.code, self.message, self.status = code, message, status
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request on its way: the market whose endpoint was asked, and the parameters."""
+
+    market: Market
+    query: dict[str, str]
+    now_ms: int
+
+    @property
+    def futures(self) -> bool:
+        return self.market is not Market.SPOT
+
+    def number(self, name: str) -> int | None:
+        text = self.query.get(name)
+        if text is None:
+            return None
+        if _DIGITS.fullmatch(text) is None:
+            raise Refusal(-1100, f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'.")
+        return int(text)
+
+    def text(self, name: str) -> str:
+        text = self.query.get(name)
+        if not text:
+            raise Refusal(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+        if _ILLEGAL.search(text):
+            raise Refusal(-1100, f"Illegal characters found in parameter '{name}'; legal range is '^[\\w\\-.]{{1,20}}$'.")
+        return text
+
+
+class RestApi:
+    """Answers requests out of a universe, at the time of `clock`."""
+
+    def __init__(self, universe: Universe, clock: Clock, stats: Stats) -> None:
+        self.universe, self.clock, self.stats = universe, clock, stats
+        spot, futures = WeightLimit(LIMITS[Market.SPOT]), WeightLimit(LIMITS[Market.USDT_FUTURES])
+        self.weights = {Market.SPOT: spot, Market.USDT_FUTURES: futures, Market.COIN_FUTURES: futures}
+        self.funding_requests = RequestLimit(500, 5 * MINUTE_MS)
+        self._info: dict[Market, tuple[int, int, bytes]] = {}
+        self._endpoints: dict[str, Callable[[_Call], bytes]] = {
+            "ping": lambda call: b"{}",
+            "time": lambda call: b'{"serverTime":%d}' % call.now_ms,
+            "exchangeInfo": self._exchange_info,
+            "klines": self._klines,
+            "continuousKlines": self._continuous_klines,
+            "premiumIndex": self._premium_index,
+            "fundingRate": self._funding_rate,
+            "fundingInfo": self._funding_info,
+        }
+        self._futures_alone = {"continuousKlines", "premiumIndex", "fundingRate", "fundingInfo"}
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get(prefix + "/{endpoint}", self.handle) for prefix in _PREFIXES]
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Serve one request."""
+        response = self.answer(request.path, dict(request.query))
+        self.stats.answered(response.status)
+        return response
+
+    def answer(self, path: str, query: dict[str, str]) -> web.Response:
+        """What the exchange answers now."""
+        prefix, _, endpoint = path.rpartition("/")
+        market, now_ms = _PREFIXES[prefix], self.clock.now_ms()
+        serve = self._endpoints.get(endpoint)
+        if serve is None or (market is Market.SPOT and endpoint in self._futures_alone):
+            return web.Response(status=404, text="<html><body><h2>404 Not found</h2></body></html>", content_type="text/html")
+        call = _Call(market, query, now_ms)
+        verdict = self._charge(call, endpoint)
+        headers = {"X-MBX-USED-WEIGHT-1M": str(self.weights[market].used)}
+        if endpoint in ("fundingRate", "fundingInfo"):
+            headers = {}  # their limit is one of requests, told by no header
+        if verdict.status != 200:
+            return _too_many(market, verdict, now_ms, headers)
+        try:
+            body, status = serve(call), 200
+        except Refusal as refusal:
+            body = json.dumps({"code": refusal.code, "msg": refusal.message}, ensure_ascii=False).encode()
+            status = refusal.status
+        return web.Response(body=body, status=status, content_type="application/json", headers=headers)
+
+    def _charge(self, call: _Call, endpoint: str) -> Verdict:
+        limit = call.query.get("limit", "")
+        rows = int(limit) if _DIGITS.fullmatch(limit) else _DEFAULT_ROWS
+        weight = weight_of(call.market, endpoint, limit=rows, one_symbol="symbol" in call.query)
+        verdict = self.weights[call.market].charge(weight, call.now_ms)
+        if verdict.status == 200 and endpoint in ("fundingRate", "fundingInfo"):
+            return self.funding_requests.charge(call.now_ms)
+        return verdict
+
+    def _instrument(self, call: _Call) -> Instrument:
+        symbol = call.text("symbol")
+        instrument = self.universe.find(symbol, futures=call.futures)
+        if instrument is None or (instrument.status(call.now_ms) is None):
+            raise Refusal(-1121, "Invalid symbol.")
+        return instrument
+
+    def _exchange_info(self, call: _Call) -> bytes:
+        market = call.market
+        instruments = self.universe.instruments(market)
+        version, until_ms, body = self._info.get(market, (-1, 0, b""))
+        if version != self.universe.version or call.now_ms >= until_ms:
+            changes = [change for one in instruments for change in (*one.changes(), one.delivery_ms)]
+            until_ms = min((change for change in changes if change > call.now_ms), default=1 << 62)
+            pairs = [(one, self.universe.style(one, one.life_at(call.now_ms) or one.lives[0])) for one in instruments]
+            body = describe(market, pairs, now_ms=call.now_ms, weight_limit=LIMITS[market])
+            self._info[market] = (self.universe.version, until_ms, body)
+        return body
+
+    def _klines(self, call: _Call) -> bytes:
+        return self._page(call, self._instrument(call))
+
+    def _continuous_klines(self, call: _Call) -> bytes:
+        pair, contract = call.text("pair"), call.text("contractType")
+        for instrument in self.universe.trading(call.market, call.now_ms):
+            if instrument.pair == pair and instrument.contract_type_at(call.now_ms) == contract:
+                return self._page(call, instrument)
+        raise Refusal(-4144, "Invalid pair.")
+
+    def _page(self, call: _Call, instrument: Instrument) -> bytes:
+        interval = grid(call.text("interval"), call.market)
+        if interval is None:
+            raise Refusal(-1120, "Invalid interval.")
+        limit = call.number("limit")
+        if limit is None:
+            limit = _DEFAULT_ROWS
+        if not 1 <= limit <= _MOST_ROWS[call.market]:
+            raise Refusal(-1130, "Data sent for parameter 'limit' is not valid.")
+        start_ms, end_ms = call.number("startTime"), call.number("endTime")
+        if call.futures and start_ms is not None and end_ms is not None and start_ms > end_ms:
+            raise Refusal(-1023, "Start time is greater than end time.")
+        newest = start_ms is None
+        if call.market is Market.COIN_FUTURES:
+            start_ms, end_ms = _coin_window(start_ms, end_ms)
+            newest = True  # and never the oldest, whatever was asked
+        last_ms = call.now_ms if end_ms is None else min(end_ms, call.now_ms)
+        pages = self._read(instrument, interval, start_ms or 0, last_ms, limit=limit, newest=newest)
+        return pages.encode()
+
+    def _read(
+        self, instrument: Instrument, interval: Interval, first_ms: int, last_ms: int, *, limit: int, newest: bool
+    ) -> str:
+        now_ms = self.clock.now_ms()
+        if instrument.forgets and (life := instrument.life_at(now_ms)) is not None:
+            first_ms = max(first_ms, interval.floor(life.onboard_ms))
+        found = self.universe.opens(instrument, interval, first_ms, last_ms, limit=limit, newest=newest)
+        return self.universe.body(instrument, self.universe.pages(instrument, interval, found), now_ms=now_ms)
+
+    def _premium_index(self, call: _Call) -> bytes:
+        if "symbol" in call.query:
+            instruments = [self._instrument(call)]
+        else:
+            instruments = self.universe.trading(call.market, call.now_ms)
+        rows = premium_index(self.universe, call.market, instruments, call.now_ms)
+        single = "symbol" in call.query and call.market is Market.USDT_FUTURES
+        return (rows[0] if single else f"[{','.join(rows)}]").encode()
+
+    def _funding_rate(self, call: _Call) -> bytes:
+        start_ms, end_ms, limit = call.number("startTime"), call.number("endTime"), call.number("limit")
+        limit = (200 if (start_ms, end_ms) == (None, None) and "symbol" not in call.query else 100) if limit is None else limit
+        if not 1 <= limit <= 1000:
+            raise Refusal(-1130, "Data sent for parameter 'limit' is not valid.")
+        if "symbol" in call.query or call.market is Market.COIN_FUTURES:
+            instruments = [self._instrument(call)]
+        else:
+            instruments = self.universe.trading(call.market, call.now_ms)
+        rows = funding_rates(
+            self.universe, instruments, start_ms=start_ms, end_ms=end_ms, limit=limit, now_ms=call.now_ms, market=call.market
+        )
+        return f"[{','.join(rows)}]".encode()
+
+    def _funding_info(self, call: _Call) -> bytes:
+        return f"[{','.join(funding_info(self.universe.trading(call.market, call.now_ms), call.now_ms))}]".encode()
+
+
+def _coin_window(start_ms: int | None, end_ms: int | None) -> tuple[int | None, int | None]:
+    if start_ms is not None and end_ms is not None and end_ms - start_ms > _COIN_SPAN_MS:
+        raise Refusal(-1130, "Data sent for parameter 'startTime' is not valid: more than 200 days before endTime.")
+    if start_ms is not None and end_ms is None:
+        end_ms = start_ms + _COIN_SPAN_MS
+    return start_ms, end_ms
+
+
+def _too_many(market: Market, verdict: Verdict, now_ms: int, headers: dict[str, str]) -> web.Response:
+    if verdict.status == 418:
+        message = f"Way too many requests; IP(127.0.0.1) banned until {verdict.until_ms}. Please use the websocket for live updates to avoid bans."
+    else:
+        message = (
+            f"Too many requests; current limit of IP(127.0.0.1) is {LIMITS[market]} requests per minute. "
+            "Please use the websocket for live updates to avoid polling the API."
+        )
+    wait_s = -(-(verdict.until_ms - now_ms) // 1000)
+    body = json.dumps({"code": -1003, "msg": message}).encode()
+    return web.Response(
+        body=body,
+        status=verdict.status,
+        content_type="application/json",
+        headers={**headers, "Retry-After": str(max(wait_s, 1))},
+    )
