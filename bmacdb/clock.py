@@ -106,6 +106,10 @@ class ServerClock:
     def synchronized(self) -> bool:
         return self._uncertainty != float("inf")
 
+    def uncertainty_ms(self) -> float:
+        """How far off `now_ms` may be, in the exchange's milliseconds; infinite before a sample."""
+        return (self._uncertainty + (self._monotonic() - self._anchor) * self._DRIFT) * 1000 * self.rate
+
     def skew_ms(self) -> float:
         """How far this machine's wall clock is ahead of the exchange's."""
         return time.time() * 1000 - self._now()

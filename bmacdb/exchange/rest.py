@@ -1,0 +1,345 @@
+"""The exchange's REST interface: one client per market, which never asks more than the limits allow.
+
+Every request takes its weight from the budget first, tells it the header of the answer, and turns whatever goes wrong
+into one of errors.{Unreachable, RateLimited, Blocked, Malformed, Rejected}.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import aiohttp
+
+from bmacdb.clock import Clock, ServerClock
+from bmacdb.errors import ExchangeError, Malformed, RateLimited, Unreachable, UsageError
+from bmacdb.exchange.answers import error_of, is_refusal, retry_at_ms, used_weight
+from bmacdb.exchange.endpoints import Endpoints
+from bmacdb.exchange.limit import Lease, RequestWindow, WeightBudget
+from bmacdb.exchange.wire import (
+    ExchangeInfo,
+    RestBar,
+    parse_exchange_info,
+    parse_funding_rates,
+    parse_klines,
+    parse_premium_index,
+    parse_server_time,
+)
+from bmacdb.interval import DAY_MS, Interval
+from bmacdb.model import Candle, FundingRate, FundingSnapshot, Market
+
+__all__ = ["PAGE_ROWS", "RestClient", "kline_weight", "open_session", "retrying"]
+
+PAGE_ROWS: dict[Market, int] = {Market.SPOT: 1000, Market.USDT_FUTURES: 499, Market.COIN_FUTURES: 499}
+"""The rows of a klines page that cost the least weight each."""
+
+_MOST_ROWS = {Market.SPOT: 1000, Market.USDT_FUTURES: 1500, Market.COIN_FUTURES: 1500}
+_FUNDING_ROWS = 1000
+_INFO_WEIGHT = {Market.SPOT: 20, Market.USDT_FUTURES: 1, Market.COIN_FUTURES: 1}
+_PREMIUM_INDEX_WEIGHT = 10
+
+# COIN-M refuses longer windows, and without both bounds it answers with the latest rows of a window of its own choice.
+_COIN_WINDOW_MS = 200 * DAY_MS
+
+# A bar is taken once it has been closed for so long when it is asked for. REST was seen to answer with bars that still
+# changed 2 to 10 seconds after their close (node-binance-api#585, freqtrade#12460), but that is for the recorder to
+# handle, which asks from 15 s on and asks again: a margin of that size would starve feeds of 1s. This one covers
+# the uncertainty of our clock.
+_SETTLED_MS = 1000
+
+_OFF_LOOP_BYTES = 100_000  # a larger body takes milliseconds to decode, and the event loop has frames to read
+_BACKOFF_S = (0.5, 30.0)
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+
+T = TypeVar("T")
+
+
+def kline_weight(market: Market, limit: int) -> int:
+    """What a klines page of `limit` rows costs. (As documented; measured, 100 and 500 rows are cheaper.)"""
+    if market is Market.SPOT:
+        return 2
+    return 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1000 else 10
+
+
+def open_session(*, timeout_s: float = 5.0, endpoints: Endpoints | None = None) -> aiohttp.ClientSession:
+    """A session for REST and websockets that keeps its connections and heeds HTTPS_PROXY.
+
+    `timeout_s` is for connecting and for the first answer (a websocket may be silent for longer once it is open). With `endpoints` on this machine the proxies of the environment are left out: they could not reach it.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0, ttl_dns_cache=60),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": "bmacdb"},
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout_s, sock_read=timeout_s),
+        trust_env=endpoints is None or not endpoints.loopback,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    body: bytes
+    asked_ms: int  # by the exchange's clock, before it was sent: what it says was true no earlier
+    sent: float
+    received: float  # monotonic seconds
+
+
+class RestClient:
+    """One market. Every method raises one of ExchangeError's kinds when there is no answer to be had."""
+
+    def __init__(
+        self,
+        market: Market,
+        *,
+        endpoints: Endpoints,
+        session: aiohttp.ClientSession,
+        clock: ServerClock,
+        budget: WeightBudget,
+        funding_window: RequestWindow,
+        timeout_s: float = 5.0,
+        proxy: str | None = None,
+    ) -> None:
+        self.market = market
+        self._base = endpoints.rest(market)
+        self._session, self._clock, self._budget, self._funding_window = session, clock, budget, funding_window
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._proxy = None if endpoints.loopback else proxy
+
+    def __repr__(self) -> str:
+        return f"<RestClient {self.market} {self._base} {self._budget!r}>"
+
+    async def server_time(self) -> int:
+        """The exchange's time in milliseconds; the clock takes it into account."""
+        if not self._clock.synchronized:
+            await self._get("time", {}, weight=1, urgent=True)  # connects: a handshake would spoil the measurement
+        answer = await self._get("time", {}, weight=1, urgent=True)
+        time_ms = parse_server_time(answer.body)
+        self._clock.observe(time_ms, sent=answer.sent, received=answer.received)
+        return time_ms
+
+    async def exchange_info(self) -> ExchangeInfo:
+        """The market's symbols. The budget learns the weight limit from it."""
+        answer = await self._get("exchangeInfo", {}, weight=_INFO_WEIGHT[self.market], urgent=True)
+        info = await _off_loop(answer.body, lambda body: parse_exchange_info(self.market, body))
+        if info.weight_limit is not None:
+            self._budget.tell_limit(self.market, info.weight_limit)
+        return info
+
+    async def klines(
+        self,
+        symbol: str,
+        interval: Interval,
+        *,
+        start_ms: int | None,
+        end_ms: int | None,
+        limit: int,
+        urgent: bool = False,
+    ) -> tuple[Candle, ...]:
+        """Closed bars that open in [start, end], both included, oldest first: at most `limit` of them.
+
+        With both bounds and more bars between them, the oldest; without `start_ms`, the latest. Bars whose
+        close is not safely past by the exchange's clock are left out.
+        """
+        limit = max(1, min(limit, _MOST_ROWS[self.market]))
+        candles: list[Candle] = []
+        for first_ms, last_ms in self._windows(interval, start_ms, end_ms, limit):
+            rows = limit - len(candles)
+            if first_ms is not None and last_ms is not None:
+                rows = min(rows, (last_ms - first_ms) // interval.length_ms + 1)
+            candles += await self._page(symbol, interval, first_ms, last_ms, rows, urgent)
+            if len(candles) >= limit:
+                break
+        return tuple(candles)
+
+    def _windows(
+        self, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
+    ) -> Iterator[tuple[int | None, int | None]]:
+        """The windows to ask for, one after another, bounds included."""
+        if self.market is Market.COIN_FUTURES:
+            if start_ms is None:
+                end_ms = interval.floor(self._clock.now_ms()) if end_ms is None else end_ms
+                start_ms = interval.shift(interval.floor(end_ms), 1 - limit)
+            if end_ms is None:
+                end_ms = min(self._clock.now_ms(), interval.shift(start_ms, limit - 1))
+        if start_ms is None or end_ms is None:
+            yield start_ms, end_ms
+            return
+        # A window of more bars than rows would be answered with its oldest rows on two markets and its latest on one.
+        end_ms = min(end_ms, interval.shift(start_ms, limit - 1))
+        longest_ms = _COIN_WINDOW_MS if self.market is Market.COIN_FUTURES else end_ms - start_ms + 1
+        while start_ms <= end_ms:
+            last_ms = min(end_ms, start_ms + longest_ms - 1)
+            yield start_ms, last_ms
+            start_ms = last_ms + 1
+
+    async def _page(
+        self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, rows: int, urgent: bool
+    ) -> list[Candle]:
+        params = {"symbol": symbol, "interval": interval.name, "limit": str(rows)}
+        if start_ms is not None:
+            params["startTime"] = str(start_ms)
+        if end_ms is not None:
+            params["endTime"] = str(end_ms)
+        answer = await self._get("klines", params, weight=kline_weight(self.market, rows), urgent=urgent)
+        return await _off_loop(
+            answer.body,
+            lambda body: _closed(
+                parse_klines(body, symbol), interval, start_ms, end_ms, closed_by_ms=answer.asked_ms - _SETTLED_MS
+            ),
+        )
+
+    async def premium_index(self, run_time_ms: int) -> tuple[FundingSnapshot, ...]:
+        """The running funding rate of every symbol, to be recorded for `run_time_ms`."""
+        self._futures_only()
+        answer = await self._get("premiumIndex", {}, weight=_PREMIUM_INDEX_WEIGHT, urgent=True)
+        return await _off_loop(answer.body, lambda body: parse_premium_index(body, run_time_ms))
+
+    async def funding_rates(
+        self, symbol: str | None, *, start_ms: int | None, end_ms: int | None
+    ) -> tuple[FundingRate, ...]:
+        """A page of settled fundings in [start, end], both included, oldest first: at most 1000 of them.
+
+        Of all symbols when `symbol` is None, which COIN-M does not answer. Without bounds, the latest ones.
+        """
+        self._futures_only()
+        params = {"limit": str(_FUNDING_ROWS)}
+        if symbol is not None:
+            params["symbol"] = symbol
+        elif self.market is Market.COIN_FUTURES:
+            raise UsageError("settled funding rates of COIN-M are asked for symbol by symbol: name one.")
+        if start_ms is not None:
+            params["startTime"] = str(start_ms)
+        if end_ms is not None:
+            params["endTime"] = str(end_ms)
+        with await self._funding_window.acquire():
+            answer = await self._get("fundingRate", params, weight=1, urgent=False)
+        return await _off_loop(answer.body, parse_funding_rates)
+
+    def _futures_only(self) -> None:
+        if self.market is Market.SPOT:
+            raise UsageError("there is no funding on spot: ask a futures market.")
+
+    async def _get(self, path: str, params: dict[str, str], *, weight: int, urgent: bool) -> _Answer:
+        """The body of a request that was served."""
+        what = f"{self.market} {path}{''.join(f' {params[name]}' for name in ('symbol', 'interval') if name in params)}"
+        with await self._budget.acquire(weight, urgent=urgent) as lease:
+            sent = self._clock.monotonic()
+            with _translated(what, self._timeout.total):
+                async with self._session.get(
+                    f"{self._base}/{path}",
+                    params=params,
+                    proxy=self._proxy,
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                ) as response:
+                    received = self._clock.monotonic()
+                    status, headers = response.status, response.headers
+                    body = await response.read()
+            lease.answered(used_weight(headers))
+        if is_refusal(status, body):
+            raise self._rate_limited(what, lease, status, retry_at_ms(headers, body, self._clock.now_ms()), body)
+        if status != 200:
+            raise error_of(self.market, what, status, body)
+        self._budget.served(lease)
+        return _Answer(body, lease.sent_ms, sent, received)
+
+    def _rate_limited(self, what: str, lease: Lease, status: int, told_ms: int | None, body: bytes) -> RateLimited:
+        banned = status == 418
+        until_ms = self._budget.refused(lease, banned=banned, told_ms=told_ms)
+        left = max(until_ms - self._clock.now_ms(), 0) / 1000
+        return RateLimited(
+            f"{what}: {'banned' if banned else 'too many requests'} (HTTP {status}), going on in {left:.0f} s; does "
+            f"another program use this address?",
+            until_ms=until_ms,
+            banned=banned,
+        )
+
+
+def _closed(
+    bars: list[RestBar], interval: Interval, start_ms: int | None, end_ms: int | None, *, closed_by_ms: int
+) -> list[Candle]:
+    """The bars closed by an instant. Raises Malformed where they are not what was asked for."""
+    candles: list[Candle] = []
+    previous_ms = -1
+    for bar in bars:
+        opened_ms = bar.candle.open_time_ms
+        if interval.name == "3d" and previous_ms < 0:
+            interval = interval.anchored(opened_ms)  # its grid is the exchange's to choose
+        if not interval.on_grid(opened_ms):
+            raise Malformed(f"{bar.candle.symbol}: no bar of {interval.name} opens at {opened_ms}")
+        if opened_ms <= previous_ms:
+            raise Malformed(f"{bar.candle.symbol}: a bar of {opened_ms} follows that of {previous_ms}")
+        if (start_ms is not None and opened_ms < start_ms) or (end_ms is not None and opened_ms > end_ms):
+            raise Malformed(
+                f"{bar.candle.symbol}: a bar of {opened_ms} when those of {start_ms} to {end_ms} were asked"
+            )
+        previous_ms = opened_ms
+        if max(bar.close_time_ms + 1, interval.next(opened_ms)) <= closed_by_ms:
+            candles.append(bar.candle)
+    return candles
+
+
+async def _off_loop(body: bytes, parse: Callable[[bytes], T]) -> T:
+    return parse(body) if len(body) < _OFF_LOOP_BYTES else await asyncio.to_thread(parse, body)
+
+
+@contextmanager
+def _translated(what: str, timeout_s: float | None) -> Iterator[None]:
+    """The transport's exceptions as ours. Their texts may quote URLs: what could be a password is cut out."""
+    try:
+        yield
+    except aiohttp.ClientPayloadError as error:
+        raise Malformed(f"{what}: the body ended early or is garbled ({_safe(error)})") from error
+    except aiohttp.ClientResponseError as error:  # its own text quotes the URL of the proxy
+        raise Unreachable(f"{what}: no answer to use (HTTP {error.status} {error.message})") from error
+    except TimeoutError as error:
+        raise Unreachable(f"{what}: no answer within {timeout_s:g} s") from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise Unreachable(f"{what}: cannot reach the exchange ({_safe(error)})") from error
+
+
+def _safe(error: BaseException) -> str:
+    return _CREDENTIALS.sub("***@", str(error)) or type(error).__name__
+
+
+async def retrying(
+    ask: Callable[[], Awaitable[T]],
+    *,
+    clock: Clock,
+    attempts: int | None = None,
+    told: Callable[[ExchangeError, float], None] | None = None,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> T:
+    """`ask()` until it is answered, pausing between; after `attempts` (None: never) the last error is raised.
+
+    Pauses grow from 0.5 to 30 s, of real time and jittered, so that many do not ask again at once; when rate limited it
+    waits as long as the exchange wants. `told` gets each error and the seconds until the next attempt. What the
+    exchange has refused for good (Rejected) is raised at once.
+    """
+    wait_s, longest_s = _BACKOFF_S
+    tried = 0
+    while True:
+        try:
+            return await ask()
+        except ExchangeError as error:
+            tried += 1
+            if not error.transient or tried == attempts:
+                raise
+            failure = error
+        if isinstance(failure, RateLimited):
+            _tell(told, failure, max(failure.until_ms - clock.now_ms(), 0) / 1000)
+            await clock.sleep_until(failure.until_ms)
+        else:
+            pause_s = wait_s * random.uniform(0.5, 1.5)
+            _tell(told, failure, pause_s)
+            await pause(min(pause_s, longest_s))
+            wait_s = min(wait_s * 2, longest_s)
+
+
+def _tell(told: Callable[[ExchangeError, float], None] | None, error: ExchangeError, seconds: float) -> None:
+    if told is not None:
+        told(error, seconds)
