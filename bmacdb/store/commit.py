@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import duckdb
 import pyarrow as pa
@@ -12,7 +13,13 @@ from bmacdb.sql import queries
 from bmacdb.store import rows
 from bmacdb.store.precedence import Correction, fold, judge
 
-__all__ = ["FeedWriter"]
+__all__ = ["FeedWriter", "roll_back"]
+
+
+def roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+    """End the transaction of `connection`, if it is still in one."""
+    with suppress(duckdb.Error):  # a COMMIT that failed has rolled back already, and a dead instance cannot
+        connection.execute("ROLLBACK")
 
 
 class FeedWriter:
@@ -37,20 +44,12 @@ class FeedWriter:
         try:
             self._write(batch)
             self.connection.execute("COMMIT")
-        except duckdb.FatalException:
-            raise  # nothing can be rolled back any more
         except duckdb.Error:
-            self._roll_back()
+            roll_back(self.connection)
             raise
         finally:
             for slot in self._slots.values():
                 slot.clear()
-
-    def _roll_back(self) -> None:
-        try:
-            self.connection.execute("ROLLBACK")
-        except duckdb.TransactionException:
-            pass  # a COMMIT that failed has rolled back already
 
     def _write(self, batch: Batch) -> None:
         if batch.candles:
@@ -107,7 +106,7 @@ class FeedWriter:
     def _disagreeing(self, times: Sequence[int]) -> list[Candle]:
         bounds = {"start": 1000 * min(times), "end": 1000 * max(times)}
         found = self.connection.execute(self._sql["disagreeing"], bounds).fetchall()
-        return [Candle(*values, source=Source(source)) for *values, source in found]
+        return [Candle(*(*row[:-1], Source(row[-1]))) for row in found]
 
     def _note(self, corrections: Sequence[Correction], noticed_at_ms: int) -> None:
         self._slots["corrections"].put(rows.correction_rows(corrections, noticed_at_ms))

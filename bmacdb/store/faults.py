@@ -59,7 +59,7 @@ def opening_error(path: Path, error: duckdb.Error) -> StoreError:
 
 
 def committed_all_the_same(error: duckdb.Error) -> bool:
-    """Whether the transaction is durable although its COMMIT failed: it was the automatic checkpoint behind it that did."""
+    """Whether a transaction is durable although its COMMIT failed: it was the checkpoint behind it that failed."""
     return "COMMIT succeeded and is durable" in str(error)
 
 

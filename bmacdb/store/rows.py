@@ -1,7 +1,7 @@
 """Rows as Arrow tables: how the values of a batch travel into DuckDB.
 
-DuckDB scans a `Slot`, registered once under a name; what the slot holds is exchanged for each batch. (Registering a table
-anew creates a view each time, which costs as much as a small statement.)
+DuckDB scans a `Slot`, registered once under a name; what the slot holds is exchanged for each batch. (Registering a
+table anew creates a view each time, which costs as much as a small statement.)
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _floats(values: list[float] | list[float | None]) -> Any:
     return pa.array(values, pa.float64())
 
 
-def _texts(values: list[str] | list[str | None]) -> Any:
+def _texts(values: Sequence[str | None]) -> Any:
     return pa.array(values, pa.string())
 
 

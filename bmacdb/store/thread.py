@@ -40,7 +40,11 @@ class WriterThread:
 
     async def end(self, last: Callable[[], None]) -> None:
         """Do what was asked for so far, then `last`, and end the thread; nothing is taken any more from here on."""
-        self._closed = True
         work = asyncio.get_running_loop().run_in_executor(self._executor, last)
-        self._executor.shutdown(wait=False)  # takes nothing more, finishes what it has
+        self.end_soon()
         await asyncio.shield(work)
+
+    def end_soon(self) -> None:
+        """End the thread after what was asked for so far; may be called in the thread itself."""
+        self._closed = True
+        self._executor.shutdown(wait=False)

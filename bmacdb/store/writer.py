@@ -8,20 +8,23 @@ path by anything but DuckDB, here or elsewhere in this process, would drop the l
 
 from __future__ import annotations
 
+import asyncio
+import os
+import threading
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 
 from bmacdb.clock import Clock
 from bmacdb.errors import FileHeld, StoreError
-from bmacdb.interval import Interval
 from bmacdb.model import Batch, Feed, Gap, GapState, Run, Segment
 from bmacdb.sql import queries
 from bmacdb.store import schema
-from bmacdb.store.commit import FeedWriter
-from bmacdb.store.faults import committed_all_the_same, writing_error
+from bmacdb.store.commit import FeedWriter, roll_back
+from bmacdb.store.faults import committed_all_the_same, opening_error, writing_error
 from bmacdb.store.opening import check, connect
 from bmacdb.store.retention import delete_before
 from bmacdb.store.segments import find_segments
@@ -34,19 +37,23 @@ _T = TypeVar("_T")
 MEMORY_LIMIT = "128MB"
 """What DuckDB's buffers may take in the recorder: a commit needs a few MB, a query that comes in the rest."""
 
-_held: set[Path] = set()  # a second writer in this process would share the lock, and then drop it
+# A second Store on a file in this process would share its lock, and drop it for both when it is closed.
+_held: set[Path] = set()
+_held_lock = threading.Lock()
 
 
 class Store:
     """The writer of one file; see the module. Made by `open`."""
 
     def __init__(self, path: Path, clock: Clock, options: dict[str, object]) -> None:
-        self.path = path
+        self.path = Path(os.path.abspath(path))
         self.created = False
         self._clock = clock
         self._options = options
         self._thread = WriterThread("store")
-        self._connection: duckdb.DuckDBPyConnection
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._holds: Path | None = None
+        self._broken = False
         self._writers: dict[str, FeedWriter] = {}
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._reopened: list[Callable[[], None]] = []
@@ -64,26 +71,47 @@ class Store:
 
         Raises FileHeld, NotABmacdbFile, SchemaTooNew, Unwritable, StoreFull.
         """
-        path = path.absolute()
-        if path in _held:
-            raise FileHeld(f"{path} is open in this very process already: use that Store.")
         store = cls(path, clock, {"memory_limit": memory_limit, "threads": threads})
-        _held.add(path)
         try:
             await store._thread.run(store._open)
-        except BaseException:
-            _held.discard(path)
+        except asyncio.CancelledError:
+            await store.close()
             raise
         return store
 
     def _open(self) -> None:
-        found = check(self.path)
-        self.created = found is None
-        self._connection = connect(self.path, self._options)
-        if found is None:
-            schema.create(self._connection, self._clock.now_ms())
-        else:
-            schema.migrate(self._connection, found)
+        held = self.path.resolve()
+        with _held_lock:
+            if held in _held:
+                self._thread.end_soon()
+                raise FileHeld(f"{self.path} is open in this very process already: use that Store.")
+            _held.add(held)
+        self._holds = held
+        try:
+            found = check(self.path)
+            self.created = found is None
+            self._connection = connect(self.path, self._options)
+            try:
+                if found is None:
+                    schema.create(self._connection, self._clock.now_ms())
+                else:
+                    schema.migrate(self._connection, found)
+            except duckdb.Error as error:
+                raise opening_error(self.path, error) from error
+        except StoreError:
+            self._thread.end_soon()
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        self._drop_cursors()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._holds is not None:
+            with _held_lock:
+                _held.discard(self._holds)
+            self._holds = None
 
     async def close(self) -> None:
         """Finish what was asked for, checkpoint and close; nothing happens the second time."""
@@ -92,14 +120,11 @@ class Store:
         await self._thread.end(self._close)
 
     def _close(self) -> None:
-        try:
-            self._drop_cursors()
-            self._connection.execute("CHECKPOINT")
-        except duckdb.Error:
-            pass  # the write-ahead log has it all; the next opening goes on from there
-        finally:
-            self._connection.close()
-            _held.discard(self.path)
+        # Should it fail, the write-ahead log has it all, and the next opening goes on from there.
+        with suppress(duckdb.Error):
+            if self._connection is not None:
+                self._connection.execute("CHECKPOINT")
+        self._let_go()
 
     def _drop_cursors(self) -> None:
         for cursor in (*self._cursors, *(writer.connection for writer in self._writers.values())):
@@ -118,24 +143,25 @@ class Store:
 
     def _add_feed(self, feed: Feed, num_candles: int) -> Feed:
         now_ms = self._clock.now_ms()
-        row = self._connection.execute(self._sql["stored_feed"], {"feed": feed.name}).fetchone()
+        connection = self._living()
+        row = connection.execute(self._sql["stored_feed"], {"feed": feed.name}).fetchone()
         anchor_ms = feed.interval.anchor_ms
         if row is not None and not anchor_ms % feed.interval.length_ms:
             anchor_ms = row[0]
         interval = feed.interval.anchored(anchor_ms)
         values = {"feed": feed.name, "num_candles": num_candles, "anchor_ms": interval.anchor_ms, "now_ms": now_ms}
-        self._connection.execute("BEGIN")
+        connection.execute("BEGIN")
         try:
             if row is None:
-                schema.create_feed(self._connection, feed)
+                schema.create_feed(connection, feed)
                 more = {"market": feed.market, "trade_type": feed.trade_type, "interval": interval.name}
-                self._connection.execute(self._sql["new_feed"], values | more)
-                schema.create_views(self._connection, schema.feed_names(self._connection))
+                connection.execute(self._sql["new_feed"], values | more)
+                schema.create_views(connection, schema.feed_names(connection))
             elif row != (interval.anchor_ms, num_candles):
-                self._connection.execute(self._sql["change_feed"], values)
-            self._connection.execute("COMMIT")
+                connection.execute(self._sql["change_feed"], values)
+            connection.execute("COMMIT")
         except duckdb.Error:
-            self._connection.execute("ROLLBACK")
+            roll_back(connection)
             raise
         return Feed(feed.trade_type, interval, feed.market)
 
@@ -156,10 +182,8 @@ class Store:
             try:
                 deleted = delete_before(connection, before_ms)
                 connection.execute("COMMIT")
-            except duckdb.FatalException:
-                raise
             except duckdb.Error:
-                connection.execute("ROLLBACK")
+                roll_back(connection)
                 raise
             return deleted
 
@@ -167,7 +191,7 @@ class Store:
 
     async def checkpoint(self) -> None:
         """Move what the write-ahead log holds into the file, as is best done in a quiet moment."""
-        await self._do(lambda: self._connection.execute("CHECKPOINT"))
+        await self._do(lambda: self._living().execute("CHECKPOINT"))
 
     def wal_bytes(self) -> int:
         """The size of the write-ahead log; 0 right after a checkpoint."""
@@ -221,9 +245,9 @@ class Store:
 
     async def run(self, work: Callable[[duckdb.DuckDBPyConnection], _T]) -> _T:
         """Do anything else on the writer's thread. Candles that it writes must not be there already."""
-        return await self._do(lambda: work(self._connection))
+        return await self._do(lambda: work(self._living()))
 
-    async def _ask(self, feed: Feed, query: str, **values: object) -> list[tuple[object, ...]]:
+    async def _ask(self, feed: Feed, query: str, **values: object) -> list[tuple[Any, ...]]:
         return await self._do(
             lambda: self._writer(feed.name).connection.execute(self._sql[query], values or None).fetchall()
         )
@@ -232,7 +256,7 @@ class Store:
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection to the same database for the server; dead after a reopening."""
-        cursor = self._connection.cursor()
+        cursor = self._living().cursor()
         self._cursors.append(cursor)
         return cursor
 
@@ -245,30 +269,42 @@ class Store:
     def _writer(self, feed: str) -> FeedWriter:
         writer = self._writers.get(feed)
         if writer is None:
-            writer = self._writers[feed] = FeedWriter(self._connection.cursor(), feed)
+            writer = self._writers[feed] = FeedWriter(self._living().cursor(), feed)
         return writer
+
+    def _living(self) -> duckdb.DuckDBPyConnection:
+        if self._connection is None:
+            raise StoreError("the database is not open; open it again to go on.")
+        return self._connection
 
     async def _do(self, work: Callable[[], _T]) -> _T:
         def guarded() -> _T:
+            if self._broken:
+                self._reopen()
             try:
                 return work()
             except duckdb.FatalException as error:
-                self._reopen(error)
+                self._broken = True
+                try:
+                    self._reopen()
+                except StoreError as problem:
+                    if not committed_all_the_same(error):
+                        raise StoreError(f"{problem} It had to be reopened after: {error}") from error
                 if committed_all_the_same(error):
-                    return None  # type: ignore[return-value]
+                    return None  # type: ignore[return-value]  # a commit, which returns nothing
                 raise writing_error(self.path, error) from error
             except duckdb.Error as error:
                 raise writing_error(self.path, error) from error
 
         return await self._thread.run(guarded)
 
-    def _reopen(self, error: duckdb.Error) -> None:
-        """The instance is dead: close all that hangs on it and recover from the write-ahead log."""
+    def _reopen(self) -> None:
+        """The instance is dead: close all that hangs on it, and recover from the write-ahead log."""
         self._drop_cursors()
-        self._connection.close()
-        try:
-            self._connection = connect(self.path, self._options)
-        except StoreError as problem:
-            raise StoreError(f"{problem} It had to be reopened after: {error}") from error
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self._connection = connect(self.path, self._options)
+        self._broken = False
         for callback in self._reopened:
             callback()
