@@ -123,7 +123,7 @@ def _zone(value: object) -> object:
         hint = f" Did you mean {exact}?" if exact else did_you_mean(value, by_lower)
         near = hint.removeprefix(" Did you mean ").rstrip("?")
         hint = f" Did you mean {by_lower.get(near, near)}?" if hint else ""
-        raise ValueError(f"{value!r} is no time zone (Asia/Shanghai and UTC are).{hint}") from exc
+        raise ValueError(f"{mask_url(value)!r} is no time zone (Asia/Shanghai and UTC are).{hint}") from exc
 
 
 def _address(value: str | None, schemes: tuple[str, str]) -> str | None:
@@ -142,8 +142,9 @@ def _address(value: str | None, schemes: tuple[str, str]) -> str | None:
         hint = f" Did you mean {mask_url(f'{better}://{rest}')}?" if rest else ""
         raise ValueError(f"{shown!r} is not an address like {plain}://host:port or {schemes[1]}://host:port.{hint}")
     if parts.path.strip("/") or parts.query or parts.fragment:
-        clean = mask_url(f"{parts.scheme}://{parts.netloc}")
-        raise ValueError(f"{shown!r} has a path, and paths stay the exchange's own. Did you mean {clean}?")
+        secret = "@" in value and "@" not in parts.netloc  # a password with a slash in it
+        hint = "" if secret else f" Did you mean {mask_url(f'{parts.scheme}://{parts.netloc}')}?"
+        raise ValueError(f"{shown!r} has a path, and paths stay the exchange's own.{hint}")
     if port == 0:
         raise ValueError(f"{shown!r} has port 0")
     return f"{parts.scheme}://{parts.netloc}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -14,7 +15,7 @@ from bmacdb.errors import BmacdbError, UsageError
 
 __all__ = ["build", "main"]
 
-VERBS = ("run", "demo")
+VERBS = ("run", "demo", "simulate")
 """Modules of this package with `register(app)`. Heavy imports happen inside their commands, not here."""
 
 
@@ -61,14 +62,14 @@ def _flush() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def main() -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line (the process's own when None) and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # cp936 and cp1252 consoles lack signs and symbols that may come
             stream.reconfigure(errors="backslashreplace")
-    status: object = 0
+    status: str | int | None = 0
     try:
-        build()()
+        build()(None if arguments is None else list(arguments), prog_name="bmacdb")
     except SystemExit as exc:
         status = exc.code
     except KeyboardInterrupt:

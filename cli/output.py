@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,6 +93,7 @@ def _write(table: pa.Table, format: str, sink: IO[bytes], *, to_file: bool) -> N
 
 def _write_csv(table: pa.Table, sink: IO[bytes]) -> None:
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.csv as pacsv
 
     columns = []
@@ -102,7 +104,13 @@ def _write_csv(table: pa.Table, sink: IO[bytes]) -> None:
             column = pa.array(texts, pa.string())
         columns.append(column)
     flat = pa.table(columns, names=table.column_names)
-    pacsv.write_csv(flat, sink, pacsv.WriteOptions(quoting_style="needed"))
+    # "needed" would quote every text, to tell an empty one from null; plain names are easier on other tools.
+    special = any(pc.any(pc.match_substring_regex(c, '[",\r\n]|^$')).as_py() for c in columns if c.type == pa.string())
+    head = any(re.search('[",\r\n]', name) for name in table.column_names)
+    options = pacsv.WriteOptions(
+        quoting_style="needed" if special else "none", quoting_header="needed" if head else "none"
+    )
+    pacsv.write_csv(flat, sink, options)
 
 
 def _write_json(table: pa.Table, sink: IO[bytes]) -> None:
