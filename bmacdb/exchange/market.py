@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from bmacdb.exchange.limit import WeightBudget
 from bmacdb.exchange.rest import RestClient
 from bmacdb.exchange.wire import ExchangeInfo
 from bmacdb.model import FundingSnapshot, Market
@@ -31,10 +32,10 @@ class _Shared(Generic[T]):
 
 
 class MarketDesk:
-    """The client of one market with the answers that its feeds share."""
+    """The client of one market with the answers that its feeds share, and the weight budget it draws from."""
 
-    def __init__(self, client: RestClient) -> None:
-        self.client = client
+    def __init__(self, client: RestClient, budget: WeightBudget) -> None:
+        self.client, self.budget = client, budget
         self._exchange_info = _Shared(lambda _: client.exchange_info())
         self._premium_index = _Shared(client.premium_index)
 

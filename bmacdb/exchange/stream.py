@@ -14,6 +14,7 @@ import json
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import aiohttp
 
@@ -60,7 +61,7 @@ class ListenerStatus:
 class _Connection:
     """One websocket and the streams it was asked for."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, feed: Feed, clock: Clock, observer: Observer) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse[Literal[False]], feed: Feed, clock: Clock, observer: Observer) -> None:
         self._socket, self._feed, self._clock, self._observer = socket, feed, clock, observer
         self.streams: set[str] = set()
         self.opened_ms = clock.now_ms()
@@ -151,7 +152,7 @@ class _Connection:
                 return "the exchange announced that this server goes down"
         return None
 
-    def _ending(self, message: aiohttp.WSMessage) -> str:
+    def _ending(self, message: aiohttp.WSMessage | aiohttp.http_websocket.WSMessageTextBytes) -> str:
         if message.type is aiohttp.WSMsgType.ERROR:
             return f"connection failed: {message.data!r}"
         code = self._socket.close_code

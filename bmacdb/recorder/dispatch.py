@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bmacdb.clock import Clock
 from bmacdb.errors import StoreFull
@@ -114,7 +114,8 @@ class Dispatcher:
         for fetch in decision.fetches:
             if not edges.offer(fetch):
                 edges.state.not_fetched(fetch)
-        for event in decision.events:
-            self._report(event)
+        now_ms = self._clock.now_ms()
+        for event in decision.events:  # told when it is committed, and not before
+            self._report(replace(event, at_ms=now_ms))
         if decision.completed:
             edges.completed(decision.completed)

@@ -123,7 +123,8 @@ class RunProgress:
 
 @dataclass(frozen=True, slots=True)
 class RunComplete:
-    """The whole market of `run_time_ms` is committed; `late_ms` after the boundary."""
+    """The whole market of `run_time_ms` is committed, at `at_ms`. The last of it, `last_item`, came at `last_at_ms`,
+    `late_ms` after the boundary."""
 
     at_ms: int
     feed: str

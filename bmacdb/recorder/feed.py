@@ -100,7 +100,7 @@ class FeedRecorder:
             page_rows=page_rows,
             holes=self._holes,
             fetch=fetchers.fetch,
-            weight=lambda: (desk.client.budget.used, desk.client.budget.limit),
+            weight=lambda: (desk.budget.used, desk.budget.limit),
             report=report,
         )
         self.edges = FeedEdges(

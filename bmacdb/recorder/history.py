@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any
 
 from bmacdb.clock import Clock
 from bmacdb.interval import Interval
@@ -58,7 +59,7 @@ class History:
         clock: Clock,
         page_rows: int,
         holes: Callable[[Iterable[str] | None], Awaitable[Mapping[str, Sequence[Segment]]]],
-        fetch: Callable[[Fetch], Awaitable[int]],
+        fetch: Callable[[Fetch], Coroutine[Any, Any, int]],
         weight: Callable[[], tuple[int, int]],
         report: Report,
     ) -> None:
@@ -90,10 +91,12 @@ class History:
 
     async def _fill(self, symbols: Iterable[str] | None) -> None:
         started = self._clock.monotonic()
-        holes = {symbol: found for symbol, found in (await self._holes(symbols)).items() if found}
+        looked_at = await self._holes(symbols)
+        holes = {symbol: found for symbol, found in looked_at.items() if found}
         plan = rounds(self._feed, holes, self._page_rows)
         bars = sum(self._bars(page) for pages in plan for page in pages)
-        self._report(HistoryPlanned(self._clock.now_ms(), self._feed.name, len(holes), bars))
+        if plan or not self.newest_round_done.is_set():
+            self._report(HistoryPlanned(self._clock.now_ms(), self._feed.name, len(holes) or len(looked_at), bars))
         fetched = requested = 0
         for number, pages in enumerate(plan, start=1):
             async with asyncio.TaskGroup() as tasks:

@@ -56,16 +56,24 @@ async def record(settings: Settings, report: Report) -> Outcome:
     does not serve this address; an exchange that cannot be reached is waited for.
     """
     clock = ServerClock(rate=settings.clock_rate)
-    async with open_session(timeout_s=settings.http_timeout_sec) as session:
-        recorder = _Recorder(settings, report, clock, session)
+    endpoints = Endpoints(settings.rest_url, settings.ws_url)
+    async with open_session(endpoints=endpoints) as session:
+        recorder = _Recorder(settings, report, clock, endpoints, session)
         with stop_signals(recorder.stop):
             return await recorder.run()
 
 
 class _Recorder:
-    def __init__(self, settings: Settings, report: Report, clock: ServerClock, session: aiohttp.ClientSession) -> None:
-        self._settings, self._report, self._clock, self._session = settings, report, clock, session
-        self._endpoints = Endpoints(settings.rest_url, settings.ws_url)
+    def __init__(
+        self,
+        settings: Settings,
+        report: Report,
+        clock: ServerClock,
+        endpoints: Endpoints,
+        session: aiohttp.ClientSession,
+    ) -> None:
+        self._settings, self._report, self._clock = settings, report, clock
+        self._endpoints, self._session = endpoints, session
         self._budgets: dict[str, WeightBudget] = {}
         self._desks: dict[Market, MarketDesk] = {}
         self._feeds: dict[str, FeedRecorder] = {}
@@ -85,7 +93,7 @@ class _Recorder:
     async def run(self) -> Outcome:
         self._open_desks()
         starting = asyncio.create_task(self._plan())
-        await asyncio.wait({starting, self._ended}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((starting, self._ended), return_when=asyncio.FIRST_COMPLETED)
         if self._ended.done():
             starting.cancel()
             await asyncio.wait({starting})
@@ -143,7 +151,7 @@ class _Recorder:
             consuming = asyncio.create_task(dispatcher.run())
             producing = asyncio.create_task(self._produce(fetchers, housekeeping))
             try:
-                await asyncio.wait({consuming, producing, self._ended}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((consuming, producing, self._ended), return_when=asyncio.FIRST_COMPLETED)
             finally:
                 # Producers first: what they have put into the queue is still written.
                 producing.cancel()
@@ -175,6 +183,7 @@ class _Recorder:
     # Opening
 
     def _open_desks(self) -> None:
+        funding_window = RequestWindow(clock=self._clock)
         for market in {feed.market: None for feed in self._settings.feeds}:
             group = _ip_group(market)
             budget = self._budgets.setdefault(group, WeightBudget(_LIMITS[group], clock=self._clock))
@@ -184,11 +193,11 @@ class _Recorder:
                 session=self._session,
                 clock=self._clock,
                 budget=budget,
-                funding_window=RequestWindow(clock=self._clock),
+                funding_window=funding_window,
                 timeout_s=self._settings.http_timeout_sec,
                 proxy=self._settings.proxy,
             )
-            self._desks[market] = MarketDesk(client)
+            self._desks[market] = MarketDesk(client, budget)
 
     async def _plan(self) -> list[FeedPlan]:
         """Learn the exchange's time and symbols. An exchange that cannot be reached is tried for ever."""
@@ -288,7 +297,7 @@ class _Recorder:
         kind, now = f"{feed}/{type(error).__name__}", self._clock.monotonic()
         if now - self._said.get(kind, -_SAY_AGAIN_S) >= _SAY_AGAIN_S:
             self._said[kind] = now
-            again = f" Trying again in {pause:.0f} s." if pause else ""
+            again = f" Trying again in {pause:.1f} s." if pause else ""
             self._notice(Severity.WARNING, "rest", f"{error}{again}", feed or None)
 
     def _notice(self, severity: Severity, topic: str, text: str, feed: str | None = None) -> None:

@@ -1,0 +1,185 @@
+"""The producers: the alarm rings at boundaries, the fetchers take what is urgent first, funding comes whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from bmacdb.clock import ManualClock
+from bmacdb.errors import ExchangeError, Malformed, Rejected, Unreachable
+from bmacdb.exchange.rest import RestClient
+from bmacdb.interval import HOUR_MS, MINUTE_MS, Interval
+from bmacdb.model import Candle, FundingRate
+from bmacdb.recorder.alarm import PeriodAlarm
+from bmacdb.recorder.events import Event, Notice
+from bmacdb.recorder.fetch import RestFetchers
+from bmacdb.recorder.frames import FrameLog
+from bmacdb.recorder.funding import settled_since
+from bmacdb.recorder.messages import Boundary, Fetch, FetchFailed, Message, PageFetched, Purpose, Tick
+
+from .support import FEED, T0, candle
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0)
+
+
+async def test_the_alarm_rings_at_every_boundary_and_every_second_in_between() -> None:
+    clock = ManualClock(T0 - 1_500)
+    told: list[tuple[int, str]] = []
+
+    async def put(message: Boundary | Tick) -> None:
+        told.append((clock.now_ms() - T0, type(message).__name__))
+
+    rung: list[int] = []
+    alarm = PeriodAlarm(FEED, clock=clock, put=put, at_boundary=rung.append, skipped=lambda *_: None)
+    task = asyncio.create_task(alarm.run(T0))
+    await asyncio.sleep(0)
+    await clock.advance(62)
+    task.cancel()
+    assert rung == [T0, T0 + MINUTE_MS]
+    assert [at for at, kind in told if kind == "Boundary"] == [0, MINUTE_MS]
+    ticks = [at for at, kind in told if kind == "Tick"]
+    assert all(at % 1000 == 0 for at in ticks)
+    assert set(range(0, 60_000, 1000)) <= set(ticks)
+
+
+async def test_an_alarm_that_slept_through_many_boundaries_says_so_and_rings_the_newest() -> None:
+    clock = ManualClock(T0 - 10)
+    rung: list[int] = []
+    skipped: list[tuple[int, int]] = []
+
+    async def put(message: Boundary | Tick) -> None:
+        if isinstance(message, Boundary) and message.run_time_ms == T0:
+            clock._now_ms += 100 * MINUTE_MS  # the machine was suspended
+
+    alarm = PeriodAlarm(
+        FEED, clock=clock, put=put, at_boundary=rung.append, skipped=lambda a, b: skipped.append((a, b))
+    )
+    task = asyncio.create_task(alarm.run(T0))
+    await asyncio.sleep(0)
+    await clock.advance(0.01)
+    await until(lambda: len(rung) >= 2)
+    task.cancel()
+    assert rung == [T0, T0 + 100 * MINUTE_MS]
+    assert skipped == [(T0 + MINUTE_MS, T0 + 100 * MINUTE_MS)]
+
+
+class ScriptedClient:
+    """Answers klines as told, and remembers what it was asked."""
+
+    def __init__(self, answers: dict[str, list[ExchangeError]]) -> None:
+        self.answers = answers
+        self.asked: list[tuple[str, bool]] = []
+        self.gate = asyncio.Event()
+
+    async def klines(
+        self, symbol: str, interval: Interval, *, start_ms: int, end_ms: int, limit: int, urgent: bool
+    ) -> tuple[Candle, ...]:
+        self.asked.append((symbol, urgent))
+        assert limit == interval.count(start_ms, end_ms) + 1
+        await self.gate.wait()
+        if self.answers.get(symbol):
+            raise self.answers[symbol].pop(0)
+        return (candle(symbol, start_ms),)
+
+
+def fetch(symbol: str, purpose: Purpose) -> Fetch:
+    return Fetch(FEED.name, symbol, T0, T0 + MINUTE_MS, purpose)
+
+
+def fetchers(client: ScriptedClient, delivered: list[Message], *, workers: int) -> RestFetchers:
+    async def deliver(message: Message) -> None:
+        delivered.append(message)
+
+    return RestFetchers(
+        workers,
+        {FEED.name: (FEED, cast(RestClient, client))},
+        clock=ManualClock(T0 + MINUTE_MS),
+        deliver=deliver,
+        told=lambda *_: None,
+    )
+
+
+async def test_late_bars_pass_repairs_and_history_holds_up_neither() -> None:
+    client, delivered = ScriptedClient({}), list[Message]()
+    rest = fetchers(client, delivered, workers=1)
+    history = [asyncio.create_task(rest.fetch(fetch(f"H{n}", Purpose.HISTORY))) for n in range(3)]
+    await asyncio.sleep(0)
+    for symbol, purpose in (("R1", Purpose.REPAIR), ("L1", Purpose.LATE), ("R2", Purpose.REPAIR)):
+        assert rest.offer(fetch(symbol, purpose))
+    task = asyncio.create_task(rest.run())
+    await until(lambda: len(client.asked) == 2)
+    client.gate.set()
+    await until(lambda: len(delivered) == 6)
+    task.cancel()
+    assert [symbol for symbol, urgent in client.asked if urgent] == ["L1", "R1", "R2"]
+    assert [await page for page in history] == [1, 1, 1]
+
+
+async def test_a_late_bar_that_fails_is_told_and_history_that_is_refused_is_given_up() -> None:
+    client = ScriptedClient({"L": [Unreachable("no answer")], "H": [Rejected("no such symbol", code=-1121)]})
+    delivered: list[Message] = []
+    client.gate.set()
+    rest = fetchers(client, delivered, workers=2)
+    task = asyncio.create_task(rest.run())
+    rest.offer(fetch("L", Purpose.LATE))
+    assert await rest.fetch(fetch("H", Purpose.HISTORY)) == 0
+    await until(lambda: len(delivered) == 2)
+    task.cancel()
+    failures = {m.fetch.symbol: m.refused for m in delivered if isinstance(m, FetchFailed)}
+    assert failures == {"L": False, "H": True}
+
+
+async def test_history_is_tried_again_until_the_exchange_answers() -> None:
+    client = ScriptedClient({"H": [Unreachable("no answer"), Malformed("half a body")]})
+    delivered: list[Message] = []
+    client.gate.set()
+    rest = fetchers(client, delivered, workers=1)
+    task = asyncio.create_task(rest.run())
+    assert await rest.fetch(fetch("H", Purpose.HISTORY)) == 1
+    task.cancel()
+    assert len(client.asked) == 3
+    assert [type(message) for message in delivered] == [PageFetched]
+
+
+def settled(symbol: str, hours: int) -> FundingRate:
+    return FundingRate(symbol, T0 + hours * HOUR_MS, "Regular", 0.0001, None)
+
+
+async def test_settled_funding_is_paged_by_time_and_nothing_is_lost_at_the_seams() -> None:
+    rates = [settled(f"S{n}", hours) for hours in range(8) for n in range(400)]
+
+    async def ask(symbol: str | None, start_ms: int) -> tuple[FundingRate, ...]:
+        assert symbol is None
+        return tuple(rate for rate in rates if rate.funding_time_ms >= start_ms)[:1000]
+
+    symbols = {f"S{n}" for n in range(300)}
+    found = {rate async for page in settled_since(ask, T0, symbols) for rate in page}
+    assert found == {rate for rate in rates if rate.symbol in symbols}
+
+
+async def test_more_settlements_at_one_instant_than_a_page_holds_are_asked_for_by_symbol() -> None:
+    rates = [settled(f"S{n}", hours) for hours in range(3) for n in range(1200)]
+
+    async def ask(symbol: str | None, start_ms: int) -> tuple[FundingRate, ...]:
+        found = [r for r in rates if r.funding_time_ms >= start_ms and symbol in (None, r.symbol)]
+        return tuple(found[:1000])
+
+    symbols = {f"S{n}" for n in range(1200)}
+    found = {rate async for page in settled_since(ask, T0, symbols) for rate in page}
+    assert found == set(rates)
+
+
+def test_frames_that_do_not_parse_are_counted_and_told_once_a_minute() -> None:
+    clock = ManualClock(T0)
+    told: list[Event] = []
+    log = FrameLog(clock, told.append)
+    for second in range(130):
+        clock._now_ms = T0 + second * 1000
+        log(Malformed("garbage"))
+    assert log.total == 130
+    texts = [event.text for event in told if isinstance(event, Notice)]
+    assert [text.split()[0] for text in texts] == ["1", "60", "60"]
