@@ -69,7 +69,8 @@ def kline_weight(market: Market, limit: int) -> int:
 def open_session(*, timeout_s: float = 5.0, endpoints: Endpoints | None = None) -> aiohttp.ClientSession:
     """A session for REST and websockets that keeps its connections and heeds HTTPS_PROXY.
 
-    `timeout_s` is for connecting and for the first answer (a websocket may be silent for longer once it is open). With `endpoints` on this machine the proxies of the environment are left out: they could not reach it.
+    `timeout_s` is for connecting and for the first answer: a websocket may be silent for longer once it is open.
+    With `endpoints` on this machine the proxies of the environment are left out: they could not reach it.
     """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0, ttl_dns_cache=60),

@@ -7,9 +7,8 @@ sent for so long after a boundary, and what is not answered so long before the n
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bmacdb.interval import DAY_MS, MINUTE_MS
 
@@ -30,19 +29,14 @@ class _Minute:
 
     number: int
     charged: int = 0  # ours, if it may have counted here
-    answered_ms: list[int] = field(default_factory=list)  # of requests that surely counted here, in order
-    answered_weight: list[int] = field(default_factory=list)  # the running total of their weights
-    # (received, others): an upper bound of what others had used; one stands until an answer to a later request is in.
-    bounds: list[tuple[int, int]] = field(default_factory=list)
+    answered: int = 0  # ours that surely counted here, and whose header we have seen
+    highest: int = 0  # of those headers: what had been counted in all at the last known instant
 
     @property
     def used(self) -> int:
-        return self.charged + max((others for _, others in self.bounds), default=0)
-
-    def surely_counted(self, by_ms: int) -> int:
-        """The weight of ours that had been counted for certain by an instant."""
-        answers = bisect_right(self.answered_ms, by_ms)
-        return self.answered_weight[answers - 1] if answers else 0
+        # The highest header is that of the request counted last, so all of ours that were answered are in it; what is
+        # left of it may be others'. Ours that are still on their way are in it as well, or will come on top.
+        return self.charged + max(self.highest - self.answered, 0)
 
 
 class MinuteWindow:
@@ -92,22 +86,14 @@ class MinuteWindow:
         if latest_ms // MINUTE_MS > minute.number:
             self._carried += request.weight
         elif used is not None and request.sent_ms // MINUTE_MS == minute.number:
-            self._learn(request, used, now_ms)
+            minute.answered += request.weight
+            minute.highest = max(minute.highest, used)
         # An answer across the boundary may tell the count of either minute, so it tells nothing.
-
-    def _learn(self, request: _Request, used: int, now_ms: int) -> None:
-        minute = self._minute
-        # What the header counts and is not surely ours may be others'. The remainder of ours is in it, or comes on top.
-        others = max(used - request.weight - minute.surely_counted(request.sent_ms), 0)
-        minute.bounds = [bound for bound in minute.bounds if bound[0] > request.sent_ms]
-        minute.bounds.append((now_ms, others))
-        minute.answered_weight.append(request.weight + (minute.answered_weight[-1] if minute.answered_weight else 0))
-        minute.answered_ms.append(max(now_ms, minute.answered_ms[-1]) if minute.answered_ms else now_ms)
 
     def observe(self, used: int, now_ms: int) -> None:
         """Someone says that the exchange has counted `used` in the present minute."""
         self._turn(now_ms)
-        self._minute.bounds.append((now_ms, max(used - self._minute.surely_counted(now_ms), 0)))
+        self._minute.highest = max(self._minute.highest, used)
 
     def _turn(self, now_ms: int) -> None:
         number = now_ms // MINUTE_MS

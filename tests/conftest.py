@@ -1,0 +1,25 @@
+"""Fixtures for every test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """A folder of frames and bodies recorded from the exchange; they are not part of this repository."""
+    folder = Path(os.environ.get("BMACDB_TEST_DATA", _DEFAULT))
+    if not folder.is_dir():
+        pytest.skip(f"no recorded data in {folder}: set BMACDB_TEST_DATA to the folder that has it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The small made-up bodies that belong to the tests."""
+    return Path(__file__).parent / "data"
