@@ -1,0 +1,25 @@
+# `just` alone lints and tests.
+set windows-shell := ["powershell.exe", "-NoLogo", "-Command"]
+
+default: lint test
+
+# ruff, mypy --strict, import-linter
+lint:
+    python .ci/lint.py
+
+# the tests; arguments go to pytest
+test *arguments:
+    pytest {{arguments}}
+
+# put the code into shape
+format:
+    ruff check --fix .
+    ruff format .
+
+# recorder and stand-in exchange in one go
+demo *arguments:
+    bmacdb demo {{arguments}}
+
+# measure; arguments go to the suite
+bench *arguments:
+    python -m benchmarks {{arguments}}
