@@ -121,13 +121,19 @@ steps = st.one_of(
     st.tuples(st.just("ask"), weights, st.booleans(), st.integers(0, 9000), st.integers(0, 2000), st.just(False)),
     st.tuples(st.just("others"), st.integers(1, 60), st.integers(0, 20_000)),
     st.tuples(st.just("pass"), st.integers(0, 30_000)),
+    # What is in the air when the minute turns is what matters, so go there often, and try to fill what follows.
+    st.tuples(st.just("near the turn"), st.integers(0, 300)),
+    st.tuples(
+        st.just("burst"), st.integers(10, 60), st.sampled_from([0, 20, 300, 1000]), st.sampled_from([0, 20, 300])
+    ),
 )
 
 
+@settings(max_examples=400)
 @given(
     limit=st.integers(20, 120),
     offset_ms=st.integers(-MARGIN_MS, MARGIN_MS),
-    plan=st.lists(steps, max_size=80),
+    plan=st.lists(steps, max_size=30),
 )
 def test_no_minute_of_the_exchange_is_ever_overdrawn(
     limit: int, offset_ms: int, plan: list[tuple[object, ...]]
@@ -140,6 +146,11 @@ def test_no_minute_of_the_exchange_is_ever_overdrawn(
                 rehearsal.ask(weight, urgent=urgent, latency=(there, back), answered=answered)
             case ("others", int(weight), int(after_ms)):
                 rehearsal.others(weight, after_ms)
+            case ("burst", int(requests), int(there), int(back)):
+                for _ in range(requests):
+                    rehearsal.ask(2, urgent=True, latency=(there, back))
+            case ("near the turn", int(before_ms)):
+                rehearsal.run_until((rehearsal.now_ms // MINUTE_MS + 1) * MINUTE_MS - before_ms)
             case ("pass", int(ms)):
                 rehearsal.run_until(rehearsal.now_ms + ms)
     rehearsal.check(limit)
