@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No example is timed: the machine may be busy with something else.
+settings.register_profile("bmacdb", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("bmacdb")
 
 _DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data"
 
