@@ -112,6 +112,8 @@ class Decision:
     """Symbols newly listed, whose history is to be fetched."""
     owed: list[tuple[str, int]] = field(default_factory=list)
     """(symbol, open time) of bars with trades that REST had and the stream did not bring."""
+    taken: list[tuple[Fetch, int]] = field(default_factory=list)
+    """Fetches whose answers are dealt with, and how many rows each had."""
     completed: list[int] = field(default_factory=list)
     """Run times whose market became complete."""
 
@@ -367,16 +369,15 @@ class FeedState:
     def _page(self, page: PageFetched, into: Decision) -> None:
         fetch = page.fetch
         self._fetching.discard((fetch.symbol, fetch.start_ms, fetch.end_ms))
-        for candle in page.candles:
-            if fetch.purpose is Purpose.LATE and candle.trade_num and self._awaited(candle):
-                into.owed.append((candle.symbol, candle.open_time_ms))
-            self._arrived(candle, page.answered_ms, into)
-        if fetch.purpose is Purpose.LATE:
-            return
+        into.taken.append((fetch, len(page.candles)))
+        if fetch.symbol in self.known:
+            self._fetched(page, into)
         present = {candle.open_time_ms for candle in page.candles}
-        asked = (fetch.start_ms, fetch.end_ms)
-        self._settle(fetch.symbol, present, asked, page.answered_ms, into)
-        if fetch.purpose is Purpose.HISTORY:
+        # An answer that soon after the close fills gaps, and proves nothing.
+        asked = (0, 0) if fetch.purpose is Purpose.LATE else (fetch.start_ms, fetch.end_ms)
+        if fetch.symbol in self._gaps:
+            self._settle(fetch.symbol, present, asked, page.answered_ms, into)
+        if fetch.purpose is Purpose.HISTORY and len(present) < self.feed.interval.count(*asked):
             lacking = [
                 open_ms
                 for open_ms in self.feed.interval.opens(*asked)
@@ -387,6 +388,26 @@ class FeedState:
             if lacking:
                 self._settle(fetch.symbol, present, asked, page.answered_ms, into)
 
+    def _fetched(self, page: PageFetched, into: Decision) -> None:
+        """Take the bars of a page. They come by the hundred thousand, and few of them concern a run."""
+        into.candles += page.candles
+        if not page.candles:
+            return
+        newest = page.candles[-1]
+        symbol, interval = newest.symbol, self.feed.interval
+        if newest.open_time_ms > self.latest.get(symbol, -1):
+            self.latest[symbol] = newest.open_time_ms
+            self._last[symbol] = newest
+        first_ms = min((*self.runs, *(() if self.live_from_ms is None else (self.live_from_ms,))), default=None)
+        if first_ms is None or interval.next(newest.open_time_ms) < first_ms:
+            return
+        for candle in page.candles:
+            run_time_ms = interval.next(candle.open_time_ms)
+            if run_time_ms >= first_ms:
+                if page.fetch.purpose is Purpose.LATE and candle.trade_num and self._awaited(candle):
+                    into.owed.append((symbol, candle.open_time_ms))
+                self._mark_ready(run_time_ms, candle, page.answered_ms, into)
+
     def _awaited(self, candle: Candle) -> bool:
         run = self.runs.get(self.feed.interval.next(candle.open_time_ms))
         return run is not None and candle.symbol in run.waiting
@@ -394,6 +415,7 @@ class FeedState:
     def _failed(self, failure: FetchFailed, now_ms: int, into: Decision) -> None:
         fetch = failure.fetch
         self._fetching.discard((fetch.symbol, fetch.start_ms, fetch.end_ms))
+        into.taken.append((fetch, 0))
         if failure.refused:
             self._gaps.postpone(fetch.symbol, now_ms)
         if failure.refused or fetch.purpose is Purpose.LATE:

@@ -34,6 +34,7 @@ class FeedEdges:
     backfill: Callable[[list[str]], None]
     owed: Callable[[list[tuple[str, int]]], None]
     offer: Callable[[Fetch], bool]
+    taken: Callable[[Fetch, int], None]
     completed: Callable[[list[int]], None]
 
 
@@ -111,6 +112,8 @@ class Dispatcher:
             edges.backfill(decision.backfill)
         if decision.owed:
             edges.owed(decision.owed)
+        for fetch, rows in decision.taken:
+            edges.taken(fetch, rows)
         for fetch in decision.fetches:
             if not edges.offer(fetch):
                 edges.state.not_fetched(fetch)

@@ -109,6 +109,7 @@ class FeedRecorder:
             backfill=self.history.request,
             owed=self._owed,
             offer=fetchers.offer,
+            taken=fetchers.taken,
             completed=lambda run_times: completed(feed.name, run_times),
         )
         self._funding = FundingUpdater(

@@ -22,12 +22,12 @@ class _Job:
     purpose: Purpose
     number: int
     fetch: Fetch = field(compare=False)
-    done: asyncio.Future[int] | None = field(compare=False)
 
 
 class RestFetchers:
     """The workers of one IP weight budget, on two bounded queues: one for bars that are late or to be repaired (late
-    ones first), one for history. A worker may wait a minute for weight, so history has workers of its own."""
+    ones first), one for history. A worker may wait a minute for weight, so history has workers of its own; each waits
+    until its page is written before it asks for the next, so that no pages pile up in memory."""
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class RestFetchers:
         self._deliver, self._told = deliver, told
         self._live: asyncio.PriorityQueue[_Job] = asyncio.PriorityQueue(_CAPACITY)
         self._history: asyncio.Queue[_Job] = asyncio.Queue(4 * workers)
+        self._waiting: dict[Fetch, asyncio.Future[int]] = {}
         self._number = 0
 
     def __repr__(self) -> str:
@@ -52,20 +53,26 @@ class RestFetchers:
     def offer(self, fetch: Fetch) -> bool:
         """Queue a page, unless the queue is full: then False, and whoever asked asks again when it is due."""
         try:
-            self._live.put_nowait(self._job(fetch, None))
+            self._live.put_nowait(self._job(fetch))
         except asyncio.QueueFull:
             return False
         return True
 
     async def fetch(self, fetch: Fetch) -> int:
-        """Fetch a page of history and deliver it; returns its rows. Transient failures are retried for ever."""
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        await self._history.put(self._job(fetch, done))
-        return await done
+        """Fetch a page of history; returns its rows once they are written. Transient failures are retried for ever."""
+        self._waiting[fetch] = written = asyncio.get_running_loop().create_future()
+        await self._history.put(self._job(fetch))
+        return await written
 
-    def _job(self, fetch: Fetch, done: asyncio.Future[int] | None) -> _Job:
+    def taken(self, fetch: Fetch, rows: int) -> None:
+        """The answer to `fetch`, with so many rows, is written."""
+        written = self._waiting.pop(fetch, None)
+        if written is not None and not written.done():
+            written.set_result(rows)
+
+    def _job(self, fetch: Fetch) -> _Job:
         self._number += 1
-        return _Job(fetch.purpose, self._number, fetch, done)
+        return _Job(fetch.purpose, self._number, fetch)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -76,11 +83,11 @@ class RestFetchers:
 
     async def _work(self, queue: asyncio.Queue[_Job]) -> None:
         while True:
-            job = await queue.get()
-            answer = await self._answer(job.fetch)
-            await self._deliver(answer)
-            if job.done is not None and not job.done.done():
-                job.done.set_result(len(answer.candles) if isinstance(answer, PageFetched) else 0)
+            fetch = (await queue.get()).fetch
+            written = self._waiting.get(fetch)
+            await self._deliver(await self._answer(fetch))
+            if written is not None:
+                await asyncio.wait((written,))
 
     async def _answer(self, fetch: Fetch) -> PageFetched | FetchFailed:
         feed, client = self._clients[fetch.feed]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
@@ -55,6 +56,8 @@ async def record(settings: Settings, report: Report) -> Outcome:
     Raises UsageError before anything is touched, StoreError when the file cannot be used, Blocked when the exchange
     does not serve this address; an exchange that cannot be reached is waited for.
     """
+    # The store's thread works in Python while a market closes; at the usual 5 ms it would keep the event loop waiting.
+    sys.setswitchinterval(0.0005)
     clock = ServerClock(rate=settings.clock_rate)
     endpoints = Endpoints(settings.rest_url, settings.ws_url)
     async with open_session(endpoints=endpoints) as session:

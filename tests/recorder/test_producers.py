@@ -93,14 +93,18 @@ def fetch(symbol: str, purpose: Purpose) -> Fetch:
 def fetchers(client: ScriptedClient, delivered: list[Message], *, workers: int) -> RestFetchers:
     async def deliver(message: Message) -> None:
         delivered.append(message)
+        if isinstance(message, PageFetched | FetchFailed):
+            rows = len(message.candles) if isinstance(message, PageFetched) else 0
+            asyncio.get_running_loop().call_soon(rest.taken, message.fetch, rows)
 
-    return RestFetchers(
+    rest = RestFetchers(
         workers,
         {FEED.name: (FEED, cast(RestClient, client))},
         clock=ManualClock(T0 + MINUTE_MS),
         deliver=deliver,
         told=lambda *_: None,
     )
+    return rest
 
 
 async def test_late_bars_pass_repairs_and_history_holds_up_neither() -> None:
