@@ -1,0 +1,145 @@
+"""The house rules that a test can hold."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bmacdb
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("bmacdb", "cli", "sql", "factor")
+MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+
+PUBLIC = {
+    "BmacdbError",
+    "ConfigError",
+    "ExchangeError",
+    "StoreError",
+    "UsageError",
+    "__version__",
+}
+"""What `import bmacdb` promises. A name leaves this list with a deprecation, not by accident."""
+
+MOST_LINES = 450
+LONGER = {
+    "bmacdb/recorder/decide.py": 520,  # the decisions of one period belong together; most of it is prose and types
+}
+
+MACHINE_PATHS = ("/root/", "/home/", "/Users/", "C:\\Users", "/work/")
+
+pytestmark = pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="needs the source tree")
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def parsed() -> Iterator[tuple[str, ast.Module]]:
+    for path in MODULES:
+        yield name_of(path), ast.parse(path.read_text("utf-8"))
+
+
+def test_the_package_root_exports_what_it_promises() -> None:
+    """The public names are pinned, and every one of them exists."""
+    assert set(bmacdb.__all__) == PUBLIC
+    assert [name for name in PUBLIC if not hasattr(bmacdb, name)] == []
+
+
+def test_every_module_says_what_it_exports() -> None:
+    """`__all__` stands in every module that defines anything; factors' only name is `signal`."""
+    silent = []
+    for name, tree in parsed():
+        targets = {
+            target.id
+            for node in tree.body
+            if isinstance(node, ast.Assign | ast.AnnAssign)
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+            if isinstance(target, ast.Name)
+        }
+        defines = any(not isinstance(node, ast.Expr) for node in tree.body)
+        is_factor = name.startswith("factor/") and name[7].isupper()
+        if defines and not is_factor and "__all__" not in targets:
+            silent.append(name)
+    assert silent == []
+
+
+def test_every_module_says_what_it_is() -> None:
+    """A module begins with its docstring."""
+    assert [name for name, tree in parsed() if not ast.get_docstring(tree)] == []
+
+
+def test_the_machines_clock_is_read_in_one_place() -> None:
+    """`datetime.now()`, `time.time()` and their kin stand in clock.py alone: time is passed in."""
+    read = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today")}
+    read |= {("time", "time"), ("time", "time_ns")}
+    found = [
+        f"{name}:{node.lineno}"
+        for name, tree in parsed()
+        if name != "bmacdb/clock.py"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and (node.func.value.id, node.func.attr) in read
+    ]
+    assert found == []
+
+
+def test_no_exception_is_swallowed_wholesale() -> None:
+    """A bare or broad `except` raises again, or says in a comment on its line why it does not."""
+    found = []
+    for name, tree in parsed():
+        lines = (ROOT / name).read_text("utf-8").splitlines()
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ExceptHandler):
+                continue
+            caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+            broad = any(
+                kind is None or (isinstance(kind, ast.Name) and kind.id in ("Exception", "BaseException"))
+                for kind in caught
+            )
+            explained = "# " in lines[node.lineno - 1]
+            if broad and not explained and not any(isinstance(inner, ast.Raise) for inner in ast.walk(node)):
+                found.append(f"{name}:{node.lineno}")
+    assert found == []
+
+
+def test_modules_stay_readable_at_one_sitting() -> None:
+    """A module that grows past the limit is split, or says here why not."""
+    sizes = {name_of(path): len(path.read_text("utf-8").splitlines()) for path in MODULES}
+    assert {name: lines for name, lines in sizes.items() if lines > LONGER.get(name, MOST_LINES)} == {}
+
+
+def test_results_alone_go_to_stdout() -> None:
+    """Nothing below the command line prints."""
+    found = [
+        f"{name}:{node.lineno}"
+        for name, tree in parsed()
+        if not name.startswith("cli/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    assert found == []
+
+
+def test_nothing_names_a_path_of_some_machine() -> None:
+    """What is shipped or documented works wherever it is put."""
+    texts = [*MODULES, *(ROOT / "sql").rglob("*.sql"), *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    texts += [ROOT / "pyproject.toml", ROOT / "Justfile"]
+    found = [
+        f"{name_of(path)}: {word}"
+        for path in texts
+        if path.is_file()
+        for word in MACHINE_PATHS
+        if word in path.read_text("utf-8")
+    ]
+    assert found == []
+
+
+def test_files_have_unix_lines_and_no_tabs() -> None:
+    """Files are alike on every platform."""
+    assert [name_of(path) for path in MODULES if b"\r" in path.read_bytes() or b"\t" in path.read_bytes()] == []
