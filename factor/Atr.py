@@ -1,0 +1,18 @@
+"""Average true range, simple mean. Formula and nulls: `Atr.sql`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from bmacdb.factor.windows import mean, true_range, windows
+
+__all__ = ["signal"]
+
+
+def signal(*args: Any) -> pd.DataFrame:
+    df: pd.DataFrame = args[0]
+    n = int(args[1])
+    df[args[2]] = mean(windows(true_range(df), n))
+    return df

@@ -1,0 +1,18 @@
+"""Share of the turnover that takers bought. Formula and nulls: `TakerBuyRatio.sql`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from bmacdb.factor.windows import divide, total, windows
+
+__all__ = ["signal"]
+
+
+def signal(*args: Any) -> pd.DataFrame:
+    df: pd.DataFrame = args[0]
+    n = int(args[1])
+    df[args[2]] = divide(total(windows(df["taker_buy_quote_asset_volume"], n)), total(windows(df["quote_volume"], n)))
+    return df
