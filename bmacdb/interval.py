@@ -7,6 +7,7 @@ recorder reads from the exchange.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -44,6 +45,20 @@ def _month_open(index: int) -> int:
     return int(from_ms(0).replace(year=index // 12, month=index % 12 + 1).timestamp()) * 1000
 
 
+def _nearest(name: str) -> str:
+    """The hint for a length that is written like an interval: 1d for 24h, 5m for 7m, 1M for 1mo; else ''."""
+    written = re.fullmatch(r"([0-9]{1,6})\s*(M|mo\w*|[smhdw]\w*)", name.strip()) or re.fullmatch(
+        r"([0-9]{1,6})\s*(mo\w*|[smhdw]\w*)", name.strip().lower()
+    )
+    if written is None or not int(written[1]):
+        return ""
+    month = written[2] == "M" or written[2].startswith("mo")
+    length_ms = int(written[1]) * (30 * DAY_MS if month else _LENGTH_MS[f"1{written[2][0]}"])
+    known = _LENGTH_MS | {"1M": 30 * DAY_MS}
+    ratio = {near: max(known_ms / length_ms, length_ms / known_ms) for near, known_ms in known.items()}
+    return f" Did you mean {min(ratio, key=ratio.__getitem__)}?"
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """An official interval; all methods take and return milliseconds of UTC."""
@@ -55,7 +70,7 @@ class Interval:
     def parse(cls, name: str) -> Interval:
         """The interval called `name`. Raises UsageError for any but an official one (`INTERVALS`)."""
         if name not in INTERVALS:
-            hint = did_you_mean(name, INTERVALS)
+            hint = _nearest(name) or did_you_mean(name, INTERVALS)
             raise UsageError(f"interval {name!r} is not one of {', '.join(INTERVALS)}.{hint}")
         return cls(name, _MONDAY_MS if name == "1w" else 0)
 

@@ -151,6 +151,9 @@ def test_funding_on_spot_is_switched_off_with_a_warning(tmp_path: Path) -> None:
     [
         ('trade_type = "usdt_deali"', ["line 2: trade_type", "'usdt_deali'", "Did you mean usdt_deli?"]),
         ('interval = "1mm"', ["line 2: interval", "'1mm'", "Did you mean 1m?"]),
+        ('interval = "60m"', ["line 2: interval", "Did you mean 1h?"]),
+        ('interval = "7Min"', ["line 2: interval", "Did you mean 5m?"]),
+        ('interval = "1mo"', ["line 2: interval", "Did you mean 1M?"]),
         ("interval = 5", ["line 2: interval", "5 is not an interval"]),
         ("num_candles = 10001", ["line 2: num_candles", "10001", "from 1 to 10000", "nearest is 10000"]),
         ("num_candles = 0", ["line 2: num_candles", "nearest is 1."]),
