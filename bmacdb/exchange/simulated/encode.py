@@ -7,6 +7,7 @@ mistake can cancel out. A template is filled for a whole page at once: that is w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -14,7 +15,10 @@ import numpy as np
 from bmacdb.exchange.simulated.generate import Ints, Numbers, Style
 from bmacdb.model import Market
 
-__all__ = ["binary_frame", "kline_payloads", "rows_json", "text_frame"]
+__all__ = ["Frame", "StreamKey", "binary_frame", "kline_payloads", "rows_json", "text_frame"]
+
+StreamKey = tuple[bool, str]
+"""Whether it is a futures stream, and its name: `(True, "btcusdt@kline_1m")`."""
 
 _SPOT_DECIMALS = 8  # spot pads every number to eight decimals
 
@@ -82,7 +86,12 @@ def _parts(value: int, decimals: int) -> tuple[int, ...]:
 
 
 def kline_payloads(
-    instruments: Sequence[tuple[Market, str, Style]], interval: str, numbers: Numbers, events_ms: Sequence[int], *, closed: bool
+    instruments: Sequence[tuple[Market, str, Style]],
+    interval: str,
+    numbers: Numbers,
+    events_ms: Sequence[int],
+    *,
+    closed: bool,
 ) -> list[str]:
     """The `kline` event of each symbol (one bar each), sent at `events_ms`."""
     payloads = []
@@ -131,3 +140,24 @@ def _frame(head: int, payload: bytes) -> bytes:
     if size < 1 << 16:
         return bytes((head, 126)) + size.to_bytes(2, "big") + payload
     return bytes((head, 127)) + size.to_bytes(8, "big") + payload
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Bytes for the wire: as `/stream` sends them, and as `/ws` does."""
+
+    combined: bytes
+    raw: bytes
+    market: Market
+    symbol: str
+
+    @classmethod
+    def of(cls, name: str, market: Market, symbol: str, payload: str) -> Frame:
+        """The frames of an event of the stream called `name`."""
+        combined = f'{{"stream":"{name}","data":{payload}}}'
+        return cls(text_frame(combined.encode()), text_frame(payload.encode()), market, symbol)
+
+    def cut(self) -> Frame:
+        """The same with only the first half of the JSON, in a frame that is whole."""
+        combined, raw = (text_frame(frame[4 : 4 + len(frame) // 2]) for frame in (self.combined, self.raw))
+        return Frame(combined, raw, self.market, self.symbol)

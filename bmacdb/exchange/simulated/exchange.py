@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from aiohttp import web
 
 from bmacdb.clock import ServerClock
+from bmacdb.errors import UsageError
+from bmacdb.exchange.simulated.faults import (
+    ClockSkew,
+    Delisting,
+    Fault,
+    Halt,
+    Listing,
+    Mishap,
+    Relisting,
+    RestStatus,
+    fault_of,
+    parse_fault,
+)
 from bmacdb.exchange.simulated.feeder import Feeder
 from bmacdb.exchange.simulated.generate import Bar
-from bmacdb.exchange.simulated.rest import RestApi
+from bmacdb.exchange.simulated.limits import RequestLimit
+from bmacdb.exchange.simulated.rest import RestApi, refused
+from bmacdb.exchange.simulated.script import Script
 from bmacdb.exchange.simulated.sockets import Connection
 from bmacdb.exchange.simulated.stats import Stats
 from bmacdb.exchange.simulated.universe import Universe
-from bmacdb.interval import DAY_MS
+from bmacdb.interval import DAY_MS, MINUTE_MS
 from bmacdb.model import Market
 
 __all__ = ["SimulatedExchange"]
 
+_CONNECTS = 300  # in five minutes
 _SOCKET_PATHS = {  # path -> futures, routed, combined
     "/stream": (False, True, True),
     "/ws": (False, True, False),
@@ -52,6 +69,9 @@ class SimulatedExchange:
         updates_per_second: float = 0.0,
         lifetime_ms: int = DAY_MS,
         recent: int = 1,
+        quiet_closes: bool = True,
+        faults: Iterable[Fault] = (),
+        replay: Iterable[Path] = (),
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -60,15 +80,24 @@ class SimulatedExchange:
         now = self.clock.monotonic()
         self.start_ms = self.clock.now_ms() if start_ms is None else start_ms
         self.clock.observe(self.start_ms, sent=now, received=now)
-        self.universe = Universe(start_ms=self.start_ms, symbols=symbols, markets=markets, seed=seed, recent=recent)
+        self.universe = Universe(
+            start_ms=self.start_ms, symbols=symbols, markets=markets, seed=seed, recent=recent, replay=replay
+        )
         self.stats = Stats()
+        self._script = Script(seed, self.stats)
+        self._quiet_closes = quiet_closes
         self._spread_ms, self._updates, self._lifetime_ms = close_spread_ms, updates_per_second, lifetime_ms
-        self._rest = RestApi(self.universe, self.clock, self.stats)
+        self._rest = RestApi(self.universe, self.clock, self.stats, self._script)
+        self._connects = RequestLimit(_CONNECTS, 5 * MINUTE_MS)
         self._connections: set[Connection] = set()
         self._feeder: Feeder | None = None
         self._main: asyncio.Task[None] | None = None
         self._started = asyncio.Event()
         self._ending = asyncio.Event()
+        self._skews: list[ClockSkew] = []
+        self._tasks: asyncio.TaskGroup | None = None
+        for fault in faults:
+            self.inject(fault)
 
     def __repr__(self) -> str:
         return f"<SimulatedExchange {self.rest_url} speed={self.speed:g} connections={len(self._connections)}>"
@@ -86,6 +115,34 @@ class SimulatedExchange:
     def expected(self, market: Market, symbol: str, interval: str, start_ms: int, end_ms: int) -> list[Bar]:
         """Every bar that opened in [start, end), oldest first: the history that a record is held against."""
         return self.universe.expected(market, symbol, interval, start_ms, end_ms)
+
+    def inject(self, fault: Fault) -> None:
+        """Let a fault strike from now on. Raises UsageError for an event that cannot be (an unknown symbol)."""
+        now_ms = self.clock.now_ms()
+        match fault:
+            case Mishap():
+                self._script.add(fault, now_ms=now_ms)
+            case ClockSkew(at_ms=at_ms):
+                if at_ms is None or at_ms <= now_ms:
+                    self._skew(fault)
+                elif self._tasks is None:
+                    self._skews.append(fault)
+                else:
+                    self._tasks.create_task(self._skew_later(fault))
+            case Listing() | Delisting() | Relisting() | Halt():
+                self.universe.happen(fault, now_ms=now_ms)
+
+    def heal(self) -> None:
+        """End every mishap; what has happened to symbols and to the clock stays."""
+        self._script.clear()
+
+    def _skew(self, skew: ClockSkew) -> None:
+        now = self.clock.monotonic()
+        self.clock.observe(self.clock.now_ms() + round(skew.seconds * 1000), sent=now, received=now)
+
+    async def _skew_later(self, skew: ClockSkew) -> None:
+        await self.clock.sleep_until(skew.at_ms or 0)
+        self._skew(skew)
 
     async def __aenter__(self) -> Self:
         self._main = asyncio.create_task(self._serve(), name="stand-in exchange")
@@ -111,7 +168,10 @@ class SimulatedExchange:
             if path.endswith("/ws"):
                 app.router.add_get(path + "/{names:.+}", self._socket)
         app.router.add_get("/_control/stats", self._tell_stats)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        app.router.add_post("/_control/faults", self._take_faults)
+        app.router.add_delete("/_control/faults", self._drop_faults)
+        app.router.add_get("/_control/expected", self._tell_expected)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
         await runner.setup()
         try:
             site = web.TCPSite(runner, self._host, self._port)
@@ -122,12 +182,17 @@ class SimulatedExchange:
                     self.universe,
                     self.clock,
                     self.stats,
+                    self._script,
                     speed=self.speed,
                     close_spread_ms=self._spread_ms,
                     updates_per_second=self._updates,
+                    quiet_closes=self._quiet_closes,
                     seed=self.seed,
                     tasks=tasks,
                 )
+                self._tasks = tasks
+                for skew in self._skews:
+                    tasks.create_task(self._skew_later(skew))
                 ender = tasks.create_task(self._ending.wait())
                 self._started.set()
                 await ender
@@ -137,11 +202,19 @@ class SimulatedExchange:
         except* _Ended:
             pass
         finally:
+            self._tasks = None
             await runner.cleanup()
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         feeder = self._feeder
         if feeder is None or request.transport is None:
+            raise web.HTTPServiceUnavailable
+        now_ms = self.clock.now_ms()
+        if (status := self._script.blocked(now_ms)) is not None:
+            return refused(RestStatus(status=status, html=status == 403), now_ms)
+        if self._script.refuses(now_ms) or self._connects.charge(now_ms).status != 200:
+            self.stats.connections_refused += 1
+            request.transport.abort()
             raise web.HTTPServiceUnavailable
         names_in_path = request.match_info.get("names", "")
         path = request.path.removesuffix("/" + names_in_path) if names_in_path else request.path
@@ -152,7 +225,7 @@ class SimulatedExchange:
         connection = Connection(
             self.stats.connections_made,
             socket,
-            request.transport,  # type: ignore[arg-type]  # a TCP server's is one that writes
+            request.transport,
             futures=futures,
             routed=routed,
             combined=combined,
@@ -187,6 +260,37 @@ class SimulatedExchange:
 
     async def _tell_stats(self, request: web.Request) -> web.Response:
         return web.json_response(self.summary())
+
+    async def _take_faults(self, request: web.Request) -> web.Response:
+        """A list (or one) of faults: as text (`"lost:0.05"`) or as an object with `kind` and the fields of it."""
+        try:
+            wanted = await request.json()
+            for one in wanted if isinstance(wanted, list) else [wanted]:
+                now_ms = self.clock.now_ms()
+                if isinstance(one, str):
+                    fault = parse_fault(one, now_ms=now_ms)
+                elif isinstance(one, dict):
+                    fault = fault_of(str(one.pop("kind", "")), one, now_ms=now_ms)
+                else:
+                    raise UsageError(f"fault {one!r} is neither text nor an object with a kind.")
+                self.inject(fault)
+        except (ValueError, UsageError) as error:
+            return web.json_response({"error": str(error)}, status=400)
+        return web.json_response({"now_ms": self.clock.now_ms()})
+
+    async def _drop_faults(self, request: web.Request) -> web.Response:
+        self.heal()
+        return web.json_response({"now_ms": self.clock.now_ms()})
+
+    async def _tell_expected(self, request: web.Request) -> web.Response:
+        """`?market&symbol&interval&start&end`: what `expected` returns, as lists."""
+        query = request.query
+        try:
+            market, start_ms, end_ms = Market(query["market"]), int(query["start"]), int(query["end"])
+            bars = self.expected(market, query["symbol"], query["interval"], start_ms, end_ms)
+        except (KeyError, ValueError, UsageError) as error:
+            return web.json_response({"error": str(error)}, status=400)
+        return web.json_response(bars)
 
     def summary(self) -> dict[str, object]:
         """What happened so far, as plain values."""

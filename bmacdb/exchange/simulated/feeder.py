@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from bmacdb.clock import Clock
-from bmacdb.exchange.simulated.encode import kline_payloads, text_frame
-from bmacdb.exchange.simulated.generate import Numbers, Style, compute, forming
+from bmacdb.exchange.simulated.encode import Frame, StreamKey, kline_payloads, text_frame
+from bmacdb.exchange.simulated.faults import SocketDies
+from bmacdb.exchange.simulated.generate import Style, forming
+from bmacdb.exchange.simulated.listing import Instrument
+from bmacdb.exchange.simulated.script import Script
 from bmacdb.exchange.simulated.sockets import Connection
 from bmacdb.exchange.simulated.stats import Stats
 from bmacdb.exchange.simulated.universe import Universe, grid
 from bmacdb.interval import Interval
 from bmacdb.model import Market
 
-__all__ = ["Feeder", "Frame", "StreamKey"]
-
-StreamKey = tuple[bool, str]
-"""Whether it is a futures stream, and its name: `(True, "btcusdt@kline_1m")`."""
+__all__ = ["Feeder"]
 
 _SLICE_MS = 5.0  # closing frames leave in slices of so many real milliseconds
 _LEAD_MS = 250.0  # and are made so many real milliseconds before the boundary
@@ -33,20 +31,9 @@ _TICK = 0.01  # seconds between two helpings of updates
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """A kline event ready for the wire, for `/stream` and for `/ws`."""
-
-    combined: bytes
-    raw: bytes
-    symbol: str
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class _Stream:
     key: StreamKey
-    market: Market
-    symbol: str
+    instrument: Instrument
     interval: Interval
 
 
@@ -58,14 +45,17 @@ class Feeder:
         universe: Universe,
         clock: Clock,
         stats: Stats,
+        script: Script,
         *,
         speed: float,
         close_spread_ms: float,
         updates_per_second: float,
+        quiet_closes: bool,
         seed: int,
         tasks: asyncio.TaskGroup,
     ) -> None:
-        self._universe, self._clock, self._stats, self._tasks = universe, clock, stats, tasks
+        self._universe, self._clock, self._stats, self._script, self._tasks = universe, clock, stats, script, tasks
+        self._quiet_closes = quiet_closes
         self._speed, self._spread_ms, self._updates = speed, close_spread_ms, updates_per_second
         self._random = random.Random(seed)
         self._listening: dict[StreamKey, dict[Connection, None]] = {}
@@ -110,7 +100,7 @@ class Feeder:
         if instrument is None:
             return None
         layout = grid(interval, instrument.market)
-        return None if layout is None else _Stream(key, instrument.market, instrument.symbol, layout)
+        return None if layout is None else _Stream(key, instrument, layout)
 
     def _streams(self, interval: Interval | None = None) -> list[_Stream]:
         ending = "" if interval is None else f"@kline_{interval.name}"
@@ -122,6 +112,7 @@ class Feeder:
     async def _close_bars(self, interval: Interval) -> None:
         """At every boundary of `interval`, for ever."""
         done_ms = self._clock.now_ms()
+        held: list[tuple[StreamKey, Frame]] = []
         while True:
             boundary_ms = interval.boundary_after(done_ms)
             # A clock that has been set on is not followed bar by bar.
@@ -130,10 +121,32 @@ class Feeder:
                 boundary_ms = interval.boundary_after(now_ms)
             lead_ms = min(_LEAD_MS * self._speed, (boundary_ms - interval.shift(boundary_ms, -1)) / 4)
             await self._clock.sleep_until(round(boundary_ms - lead_ms))
-            frames = self._closing_frames(interval, boundary_ms)
+            plan = self._script.closing(self._closing_frames(interval, boundary_ms), boundary_ms)
+            doomed = self._doomed(interval, boundary_ms)
             await self._clock.sleep_until(boundary_ms)
-            await self._send_closes(interval, frames)
-            done_ms = boundary_ms
+            for connection, mishap in doomed.items():
+                if not mishap.midway:
+                    connection.die()
+            for seconds, key, frame in plan.later:
+                self._tasks.create_task(self._send_later(seconds, key, frame))
+            await self._send_closes(interval, plan.now + held, doomed)
+            held, done_ms = plan.after_next, boundary_ms
+
+    def _doomed(self, interval: Interval, boundary_ms: int) -> dict[Connection, SocketDies]:
+        """The connections of this interval that the script lets break at the boundary."""
+        ending = f"@kline_{interval.name}"
+        concerned = {one for key, several in self._listening.items() if key[1].endswith(ending) for one in several}
+        doomed = self._script.dying(sorted(concerned, key=lambda one: one.number), boundary_ms)
+        for connection, mishap in doomed.items():
+            if mishap.announced:
+                event = f'{{"e":"serverShutdown","E":{self._clock.now_ms()}}}'
+                wrapped = f'{{"stream":"!serverShutdown","data":{event}}}'
+                connection.write(text_frame((wrapped if connection.combined else event).encode()))
+        return doomed
+
+    async def _send_later(self, seconds: float, key: StreamKey, frame: Frame) -> None:
+        await self._clock.sleep(seconds)
+        self._deliver([(key, frame)])
 
     def _spread_seconds(self, interval: Interval) -> float:
         return min(self._spread_ms, interval.length_ms / self._speed / 2) / 1000
@@ -147,46 +160,64 @@ class Feeder:
         return self._frames(interval, streams, open_ms, events)
 
     def _frames(
-        self, interval: Interval, streams: Sequence[_Stream], open_ms: int, events_ms: Sequence[int], *, at_ms: int | None = None
+        self,
+        interval: Interval,
+        streams: Sequence[_Stream],
+        open_ms: int,
+        events_ms: Sequence[int],
+        *,
+        at_ms: int | None = None,
     ) -> list[tuple[StreamKey, Frame]]:
         """The frames of the bars that opened at `open_ms`: closed, or as they look at `at_ms`."""
-        instruments: list[tuple[Market, str, Style]] = []
+        found: list[tuple[Instrument, Style]] = []
         keys: list[StreamKey] = []
         events: list[int] = []
         for stream, event_ms in zip(streams, events_ms, strict=True):
-            instrument = self._universe.get(stream.market, stream.symbol)
-            life = self._universe.closing(instrument, interval, open_ms)
+            life = self._universe.closing(stream.instrument, interval, open_ms)
             if life is not None:
-                instruments.append((stream.market, stream.symbol, self._universe.style(instrument, life)))
+                found.append((stream.instrument, self._universe.style(stream.instrument, life)))
                 keys.append(stream.key)
                 events.append(event_ms)
         if not keys:
             return []
-        opens = np.full(len(keys), open_ms, np.int64)
-        styles = [style for _, _, style in instruments]
-        numbers = compute(styles, interval, opens, np.full(len(keys), interval.next(open_ms), np.int64))
+        numbers = self._universe.at_once(found, interval, open_ms)
         if at_ms is not None:
-            numbers = Numbers(*forming(numbers, at_ms))
-        payloads = kline_payloads(instruments, interval.name, numbers, events, closed=at_ms is None)
+            numbers = forming(numbers, at_ms)
+        untraded = (numbers.trades == 0).tolist()
+        silent = [
+            none and not self._quiet_closes and instrument.market is not Market.SPOT
+            for none, (instrument, _) in zip(untraded, found, strict=True)
+        ]
+        named = [(instrument.market, instrument.symbol, style) for instrument, style in found]
+        payloads = kline_payloads(named, interval.name, numbers, events, closed=at_ms is None)
         return [
-            (key, _frame(key[1], symbol, payload))
-            for key, (_, symbol, _), payload in zip(keys, instruments, payloads, strict=True)
+            (key, Frame.of(key[1], market, symbol, payload))
+            for key, (market, symbol, _), payload, quiet in zip(keys, named, payloads, silent, strict=True)
+            if not quiet
         ]
 
-    async def _send_closes(self, interval: Interval, frames: Sequence[tuple[StreamKey, Frame]]) -> None:
+    async def _send_closes(
+        self, interval: Interval, frames: Sequence[tuple[StreamKey, Frame]], doomed: Mapping[Connection, SocketDies]
+    ) -> None:
         loop = asyncio.get_running_loop()
         spread = self._spread_seconds(interval)
         slices = max(min(round(spread * 1000 / _SLICE_MS), len(frames)), 1)
         share = max(-(-len(frames) // slices), 1)
         started = loop.time()
         for number, start in enumerate(range(0, len(frames), share)):
+            if start >= len(frames) // 2:
+                for connection in doomed:  # those that break midway; the others have gone before
+                    connection.die()
             self._deliver(frames[start : start + share])
             await asyncio.sleep(max(started + (number + 1) * spread / slices - loop.time(), 0))
 
     def _deliver(self, frames: Sequence[tuple[StreamKey, Frame]]) -> None:
         outgoing: dict[Connection, list[bytes]] = {}
+        silences, now_ms = self._script.silences, self._clock.now_ms()
         for key, frame in frames:
             for connection in self._listening.get(key, ()):
+                if silences and self._script.silent(connection, key, frame, now_ms):
+                    continue
                 outgoing.setdefault(connection, []).append(frame.combined if connection.combined else frame.raw)
         for connection, pieces in outgoing.items():
             connection.write(b"".join(pieces))
@@ -212,10 +243,12 @@ class Feeder:
             self._refresh(frames, stale_ms)
             owed = min(owed, 2 * len(order))  # after a stall, no flood
             outgoing: dict[Connection, list[bytes]] = {}
+            silences, now_ms = self._script.silences, self._clock.now_ms()
             for _ in range(int(owed)):
                 key, connection = order[place % len(order)]
                 place += 1
-                if (frame := frames.get(key)) is not None:
+                frame = frames.get(key)
+                if frame is not None and not (silences and self._script.silent(connection, key, frame, now_ms)):
                     outgoing.setdefault(connection, []).append(frame.combined if connection.combined else frame.raw)
             owed -= int(owed)
             for connection, pieces in outgoing.items():
@@ -231,14 +264,10 @@ class Feeder:
                 continue
             streams = self._streams(layout)
             open_ms = layout.floor(now_ms)
-            made = self._frames(layout, streams, open_ms, [now_ms] * len(streams), at_ms=(open_ms + layout.next(open_ms)) // 2)
+            made = self._frames(
+                layout, streams, open_ms, [now_ms] * len(streams), at_ms=(open_ms + layout.next(open_ms)) // 2
+            )
             for stream in streams:
                 frames.pop(stream.key, None)
             frames.update(made)
             stale_ms[name] = layout.next(open_ms)
-
-
-def _frame(name: str, symbol: str, payload: str) -> Frame:
-    combined = f'{{"stream":"{name}","data":{payload}}}'.encode()
-    raw = payload.encode()
-    return Frame(text_frame(combined), text_frame(raw), symbol, raw)

@@ -52,14 +52,10 @@ class Style:
     base: int
     price_decimals: int
     volume_decimals: int
+    quote_decimals: int  # of the quote volume; on COIN-M of the volume in the base asset
     trades_a_minute: int
     quiet: bool
     contract_size: int  # COIN-M alone, else 0
-
-    @property
-    def quote_decimals(self) -> int:
-        """Decimals of the quote volume (COIN-M: of the volume in the base asset)."""
-        return _COIN_VOLUME_DECIMALS if self.contract_size else self.price_decimals + self.volume_decimals
 
 
 _FAMOUS = {  # base asset: price, decimals of price, decimals of volume
@@ -96,7 +92,15 @@ def style_of(market: Market, symbol: str, seed: int = 0, life: int = 0) -> Style
     if market is Market.COIN_FUTURES:
         volume_decimals, size = 0, 100 if symbol.startswith("BTC") else 10
         price_decimals = min(price_decimals, 4)
-    return Style(key, base, price_decimals, volume_decimals, trades, quiet, size)
+    quote_decimals = _COIN_VOLUME_DECIMALS if size else price_decimals + volume_decimals
+    return Style(key, base, price_decimals, volume_decimals, quote_decimals, trades, quiet, size)
+
+
+def _floats(column: Ints, decimals: int) -> list[float]:
+    if len(column) and int(column.max()) > 2**53:  # an array would round twice; Python's own division does not
+        return [number / 10**decimals for number in column.tolist()]
+    quotients: list[float] = (column / 10.0**decimals).tolist()
+    return quotients
 
 
 class Numbers(NamedTuple):
@@ -115,22 +119,22 @@ class Numbers(NamedTuple):
     taker_quote: Ints
 
     def bars(self, style: Style) -> list[Bar]:
-        """The same as the exchange prints them. (Whole numbers below 2 ** 53: each quotient is the nearest float.)"""
-        price, volume, quote = 10.0**style.price_decimals, 10.0**style.volume_decimals, 10.0**style.quote_decimals
+        """The same as the exchange prints them, each number read as the nearest float."""
+        price, volume, quote = style.price_decimals, style.volume_decimals, style.quote_decimals
         columns = (
-            self.opens_ms,
-            self.open / price,
-            self.high / price,
-            self.low / price,
-            self.close / price,
-            self.volume / volume,
-            self.next_ms - 1,
-            self.quote_volume / quote,
-            self.trades,
-            self.taker_base / volume,
-            self.taker_quote / quote,
+            self.opens_ms.tolist(),
+            _floats(self.open, price),
+            _floats(self.high, price),
+            _floats(self.low, price),
+            _floats(self.close, price),
+            _floats(self.volume, volume),
+            (self.next_ms - 1).tolist(),
+            _floats(self.quote_volume, quote),
+            self.trades.tolist(),
+            _floats(self.taker_base, volume),
+            _floats(self.taker_quote, quote),
         )
-        return [Bar(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+        return [Bar(*row) for row in zip(*columns, strict=True)]
 
 
 _Hashes = npt.NDArray[np.uint64]
@@ -145,8 +149,9 @@ def _mix(values: _Hashes) -> _Hashes:
 
 def _below(hashes: _Hashes, shift: int, bound: Ints | int) -> Ints:
     """A number below `bound` out of 16 bits of each hash."""
-    bits = ((hashes >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.int64)
-    return bits * bound >> 16
+    bits: Ints = ((hashes >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.int64)
+    product: Ints = bits * bound >> 16
+    return product
 
 
 def _path(keys: _Hashes, base: Ints, times: Ints) -> Ints:
@@ -154,12 +159,12 @@ def _path(keys: _Hashes, base: Ints, times: Ints) -> Ints:
     price = base + _below(_mix(keys ^ times.astype(np.uint64)), 0, base // 500 + 2)
     phase = (keys >> np.uint64(20)).astype(np.int64) & 0xFFFFFFF
     for length, depth in ((75 * HOUR_MS, 6), (7 * HOUR_MS, 30), (37 * MINUTE_MS, 150)):
-        swing = np.abs(2 * ((times + phase) % length) - length)  # 0 .. length
-        price += base // depth * swing // length
+        swing: Ints = np.abs(2 * ((times + phase) % length) - length)  # 0 .. length
+        price = price + base // depth * swing // length
     return price
 
 
-def _columns(styles: Sequence[Style]) -> tuple[_Hashes, Ints, Ints, npt.NDArray[np.bool_], Ints, Ints, Ints]:
+def _columns(styles: Sequence[Style]) -> tuple[_Hashes, Ints, Ints, npt.NDArray[np.bool_], Ints, Ints]:
     return (
         np.array([style.key for style in styles], np.uint64),
         np.array([style.base for style in styles], np.int64),
@@ -167,13 +172,12 @@ def _columns(styles: Sequence[Style]) -> tuple[_Hashes, Ints, Ints, npt.NDArray[
         np.array([style.quiet for style in styles], np.bool_),
         np.array([style.contract_size for style in styles], np.int64),
         np.array([10 ** (style.price_decimals + _COIN_VOLUME_DECIMALS) for style in styles], np.int64),
-        np.array([style.volume_decimals for style in styles], np.int64),
     )
 
 
 def compute(styles: Sequence[Style], interval: Interval, opens_ms: Ints, next_ms: Ints) -> Numbers:
     """The final numbers of bars: of one style at many open times, or of many styles at one open time each."""
-    keys, base, per_minute, quiet_style, size, coin_scale, _ = _columns(styles)
+    keys, base, per_minute, quiet_style, size, coin_scale = _columns(styles)
     first, last = opens_ms, next_ms
     asleep = np.zeros(opens_ms.shape, np.bool_)
     if bool(quiet_style.any()) and interval.length_ms <= HOUR_MS:

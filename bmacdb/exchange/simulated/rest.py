@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from aiohttp import web
 
 from bmacdb.clock import Clock
+from bmacdb.exchange.simulated.faults import FormingBar, Hang, Mishap, RestStatus, StaleKlines, TruncatedBody
 from bmacdb.exchange.simulated.funding import funding_info, funding_rates, premium_index
+from bmacdb.exchange.simulated.info import describe
 from bmacdb.exchange.simulated.limits import LIMITS, RequestLimit, Verdict, WeightLimit, weight_of
-from bmacdb.exchange.simulated.listing import Instrument, describe
+from bmacdb.exchange.simulated.listing import Instrument
+from bmacdb.exchange.simulated.script import Script
 from bmacdb.exchange.simulated.stats import Stats
 from bmacdb.exchange.simulated.universe import Universe, grid
 from bmacdb.interval import DAY_MS, MINUTE_MS, Interval
 from bmacdb.model import Market
 
-__all__ = ["Refusal", "RestApi"]
+__all__ = ["Refusal", "RestApi", "refused"]
+
+_M = TypeVar("_M", bound=Mishap)
 
 _PREFIXES = {"/api/v3": Market.SPOT, "/fapi/v1": Market.USDT_FUTURES, "/dapi/v1": Market.COIN_FUTURES}
 _MOST_ROWS = {Market.SPOT: 1000, Market.USDT_FUTURES: 1500, Market.COIN_FUTURES: 1500}
@@ -61,15 +68,17 @@ class _Call:
         if not text:
             raise Refusal(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
         if _ILLEGAL.search(text):
-            raise Refusal(-1100, f"Illegal characters found in parameter '{name}'; legal range is '^[\\w\\-.]{{1,20}}$'.")
+            raise Refusal(
+                -1100, f"Illegal characters found in parameter '{name}'; legal range is '^[\\w\\-.]{{1,20}}$'."
+            )
         return text
 
 
 class RestApi:
     """Answers requests out of a universe, at the time of `clock`."""
 
-    def __init__(self, universe: Universe, clock: Clock, stats: Stats) -> None:
-        self.universe, self.clock, self.stats = universe, clock, stats
+    def __init__(self, universe: Universe, clock: Clock, stats: Stats, script: Script) -> None:
+        self.universe, self.clock, self.stats, self.script = universe, clock, stats, script
         spot, futures = WeightLimit(LIMITS[Market.SPOT]), WeightLimit(LIMITS[Market.USDT_FUTURES])
         self.weights = {Market.SPOT: spot, Market.USDT_FUTURES: futures, Market.COIN_FUTURES: futures}
         self.funding_requests = RequestLimit(500, 5 * MINUTE_MS)
@@ -90,10 +99,35 @@ class RestApi:
         return [web.get(prefix + "/{endpoint}", self.handle) for prefix in _PREFIXES]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Serve one request."""
-        response = self.answer(request.path, dict(request.query))
+        """Serve one request, unless the script has it otherwise."""
+        path, query, script, now_ms = request.path, dict(request.query), self.script, self.clock.now_ms()
+        if script.refuses_requests(now_ms) and request.transport is not None:
+            request.transport.abort()
+            raise web.HTTPServiceUnavailable
+        market, endpoint, symbol = _PREFIXES[path.rpartition("/")[0]], path.rpartition("/")[2], query.get("symbol")
+        blocked = script.blocked(now_ms)
+
+        def strike(kind: type[_M]) -> _M | None:
+            return script.strike(kind, now_ms=now_ms, market=market, symbol=symbol, endpoint=endpoint)
+
+        if blocked is not None:
+            response = refused(RestStatus(status=blocked, html=blocked == 403), now_ms)
+        elif (failure := strike(RestStatus)) is not None:
+            response = refused(failure, now_ms)
+        else:
+            if (hang := strike(Hang)) is not None:
+                await self._hang(hang)
+            response = self.answer(path, query)
+            if response.status == 200 and strike(TruncatedBody) is not None and isinstance(response.body, bytes):
+                response.body = response.body[: len(response.body) * 2 // 3]
         self.stats.answered(response.status)
         return response
+
+    async def _hang(self, hang: Hang) -> None:
+        if hang.seconds is None:
+            await asyncio.Event().wait()  # until the client goes, which cancels its handler
+        else:
+            await self.clock.sleep(hang.seconds)
 
     def answer(self, path: str, query: dict[str, str]) -> web.Response:
         """What the exchange answers now."""
@@ -101,7 +135,9 @@ class RestApi:
         market, now_ms = _PREFIXES[prefix], self.clock.now_ms()
         serve = self._endpoints.get(endpoint)
         if serve is None or (market is Market.SPOT and endpoint in self._futures_alone):
-            return web.Response(status=404, text="<html><body><h2>404 Not found</h2></body></html>", content_type="text/html")
+            return web.Response(
+                status=404, text="<html><body><h2>404 Not found</h2></body></html>", content_type="text/html"
+            )
         call = _Call(market, query, now_ms)
         verdict = self._charge(call, endpoint)
         headers = {"X-MBX-USED-WEIGHT-1M": str(self.weights[market].used)}
@@ -171,8 +207,17 @@ class RestApi:
             start_ms, end_ms = _coin_window(start_ms, end_ms)
             newest = True  # and never the oldest, whatever was asked
         last_ms = call.now_ms if end_ms is None else min(end_ms, call.now_ms)
-        pages = self._read(instrument, interval, start_ms or 0, last_ms, limit=limit, newest=newest)
-        return pages.encode()
+        if (stale := self._strike(StaleKlines, call, instrument)) is not None:
+            last_ms = min(last_ms, interval.shift(interval.floor(call.now_ms - round(stale.seconds * 1000)), -1))
+        body = self._read(instrument, interval, start_ms or 0, last_ms, limit=limit, newest=newest)
+        open_ms = interval.floor(call.now_ms)
+        if last_ms < open_ms and self._strike(FormingBar, call, instrument) is not None:
+            more = self._read(instrument, interval, open_ms, open_ms, limit=1, newest=True)
+            body = body if more == "[]" else more if body == "[]" else f"{body[:-1]},{more[1:]}"
+        return body.encode()
+
+    def _strike(self, kind: type[_M], call: _Call, instrument: Instrument) -> _M | None:
+        return self.script.strike(kind, now_ms=call.now_ms, market=instrument.market, symbol=instrument.symbol)
 
     def _read(
         self, instrument: Instrument, interval: Interval, first_ms: int, last_ms: int, *, limit: int, newest: bool
@@ -194,7 +239,11 @@ class RestApi:
 
     def _funding_rate(self, call: _Call) -> bytes:
         start_ms, end_ms, limit = call.number("startTime"), call.number("endTime"), call.number("limit")
-        limit = (200 if (start_ms, end_ms) == (None, None) and "symbol" not in call.query else 100) if limit is None else limit
+        limit = (
+            (200 if (start_ms, end_ms) == (None, None) and "symbol" not in call.query else 100)
+            if limit is None
+            else limit
+        )
         if not 1 <= limit <= 1000:
             raise Refusal(-1130, "Data sent for parameter 'limit' is not valid.")
         if "symbol" in call.query or call.market is Market.COIN_FUTURES:
@@ -202,7 +251,13 @@ class RestApi:
         else:
             instruments = self.universe.trading(call.market, call.now_ms)
         rows = funding_rates(
-            self.universe, instruments, start_ms=start_ms, end_ms=end_ms, limit=limit, now_ms=call.now_ms, market=call.market
+            self.universe,
+            instruments,
+            start_ms=start_ms,
+            end_ms=end_ms,
+            limit=limit,
+            now_ms=call.now_ms,
+            market=call.market,
         )
         return f"[{','.join(rows)}]".encode()
 
@@ -218,9 +273,34 @@ def _coin_window(start_ms: int | None, end_ms: int | None) -> tuple[int | None, 
     return start_ms, end_ms
 
 
+def refused(mishap: RestStatus, now_ms: int) -> web.Response:
+    """The answer that a script has in place of the true one."""
+    status, headers = mishap.status, {} if mishap.retry_after is None else {"Retry-After": str(mishap.retry_after)}
+    if mishap.html:
+        text = f"<html>\r\n<head><title>{status}</title></head>\r\n<body><h1>{status}</h1></body>\r\n</html>\r\n"
+        return web.Response(text=text, status=status, content_type="text/html", headers=headers)
+    until = "" if mishap.retry_after is None else f" IP(127.0.0.1) banned until {now_ms + mishap.retry_after * 1000}."
+    code, message = {
+        429: (-1003, "Too many requests; please use the websocket for live updates to avoid polling the API."),
+        418: (-1003, f"Way too many requests;{until} Please use the websocket for live updates to avoid bans."),
+        451: (0, "Service unavailable from a restricted location according to 'b. Eligibility' in the terms of use."),
+        403: (0, "Forbidden."),
+        504: (
+            -1007,
+            "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
+        ),
+        503: (-1008, "Server is currently overloaded with other requests. Please try again in a few minutes."),
+    }.get(status, (-1000, "An unknown error occurred while processing the request."))
+    body = json.dumps({"code": code, "msg": message}).encode()
+    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
+
+
 def _too_many(market: Market, verdict: Verdict, now_ms: int, headers: dict[str, str]) -> web.Response:
     if verdict.status == 418:
-        message = f"Way too many requests; IP(127.0.0.1) banned until {verdict.until_ms}. Please use the websocket for live updates to avoid bans."
+        message = (
+            f"Way too many requests; IP(127.0.0.1) banned until {verdict.until_ms}. "
+            "Please use the websocket for live updates to avoid bans."
+        )
     else:
         message = (
             f"Too many requests; current limit of IP(127.0.0.1) is {LIMITS[market]} requests per minute. "

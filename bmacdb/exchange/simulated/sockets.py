@@ -135,8 +135,8 @@ class Connection:
             case "SET_PROPERTY" | "GET_PROPERTY":
                 pass
             case method:
-                error = {"code": 2, "msg": f"Invalid request: unknown variant `{method}`"}
-                await self._reply({"error": error, "id": number})
+                refusal = {"code": 2, "msg": f"Invalid request: unknown variant `{method}`"}
+                await self._reply({"error": refusal, "id": number})
                 return True
         # Acknowledged whatever it was: a name that does not exist is never told, and never sent.
         await self._reply({"result": result, "id": number})

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from bmacdb.errors import UsageError
 from bmacdb.exchange.simulated.encode import rows_json
+from bmacdb.exchange.simulated.faults import Delisting, Halt, Listing, Relisting
 from bmacdb.exchange.simulated.generate import Bar, Ints, Numbers, Style, compute, forming, style_of
-from bmacdb.exchange.simulated.listing import Instrument, Life, list_market
+from bmacdb.exchange.simulated.listing import Instrument, Life, list_market, new_instrument
+from bmacdb.exchange.simulated.replay import Replay, load_replays
 from bmacdb.interval import DAY_MS, INTERVALS, Interval
 from bmacdb.model import Market
 
 __all__ = ["Page", "Universe", "grid"]
 
 _THREE_DAY_ANCHOR_MS = 2 * DAY_MS  # not a multiple of three days since the epoch: the recorder has to learn it
+_REPLAYED_FOR_MS = 400 * DAY_MS  # before the start a replayed symbol was listed
 _GRIDS = {name: Interval.parse(name).anchored(_THREE_DAY_ANCHOR_MS) for name in INTERVALS}
 
 
@@ -45,7 +49,7 @@ def _join(left: Numbers, right: Numbers) -> Numbers:
 
 
 class Universe:
-    """Symbols and bars of the stand-in exchange. `symbols` is the number of trading symbols of a market's main trade type."""
+    """Symbols and bars of the stand-in exchange, with `symbols` trading ones of each market's main trade type."""
 
     def __init__(
         self,
@@ -55,13 +59,27 @@ class Universe:
         markets: Iterable[Market] = tuple(Market),
         seed: int = 0,
         recent: int = 1,
+        replay: Iterable[Path] = (),
     ) -> None:
         self.start_ms, self.seed, self.version = start_ms, seed, 0
         self._instruments: dict[Market, dict[str, Instrument]] = {market: {} for market in Market}
+        self._replays: dict[tuple[Market, str], dict[str, Replay]] = {}
+        markets = tuple(markets)
         for market in markets:
             count = symbols if isinstance(symbols, int) else symbols.get(market, 0)
             for instrument in list_market(market, count, start_ms=start_ms, recent=recent if count > 2 else 0):
                 self._instruments[market][instrument.symbol] = instrument
+
+        if paths := tuple(replay):
+            for one in load_replays(paths, start_ms=start_ms, markets=markets, anchored=_GRIDS):
+                self._replays.setdefault((one.market, one.symbol), {})[one.interval.name] = one
+                if one.symbol not in self._instruments[one.market]:
+                    self.put(new_instrument(one.market, one.symbol, onboard_ms=start_ms - _REPLAYED_FOR_MS))
+
+    def _replay(self, instrument: Instrument, interval: Interval) -> Replay | None:
+        """The real candles of a symbol, if it has any: then it has no others, at no interval."""
+        found = self._replays.get((instrument.market, instrument.symbol))
+        return None if found is None else found.get(interval.name)
 
     def instruments(self, market: Market) -> list[Instrument]:
         """Every symbol of a market, those to come and those gone included."""
@@ -88,10 +106,19 @@ class Universe:
 
     def style(self, instrument: Instrument, life: Life) -> Style:
         """How a life of a symbol trades."""
+        for replay in self._replays.get((instrument.market, instrument.symbol), {}).values():
+            return replay.style
         return style_of(instrument.market, instrument.symbol, self.seed, instrument.lives.index(life))
 
     def opens(
-        self, instrument: Instrument, interval: Interval, first_ms: int, last_ms: int, *, limit: int | None = None, newest: bool = False
+        self,
+        instrument: Instrument,
+        interval: Interval,
+        first_ms: int,
+        last_ms: int,
+        *,
+        limit: int | None = None,
+        newest: bool = False,
     ) -> list[tuple[Life, Ints]]:
         """The open times in [first, last], by life and oldest first; the oldest or `newest` `limit` of them.
 
@@ -108,14 +135,22 @@ class Universe:
                 left = None if left is None else left - len(opens)
         return found[::-1] if newest else found
 
-    @staticmethod
     def _life_opens(
-        instrument: Instrument, life: Life, interval: Interval, first_ms: int, last_ms: int, limit: int | None, newest: bool
+        self,
+        instrument: Instrument,
+        life: Life,
+        interval: Interval,
+        first_ms: int,
+        last_ms: int,
+        limit: int | None,
+        newest: bool,
     ) -> Ints:
         lowest = max(interval.floor(life.onboard_ms), interval.floor(max(first_ms - 1, 0) + 1))
         if lowest < first_ms:
             lowest = interval.next(lowest)
         highest = interval.floor(last_ms if life.end_ms is None else min(last_ms, life.end_ms - 1))
+        for later in instrument.lives[instrument.lives.index(life) + 1 :]:  # a bar that saw both is the later one's
+            highest = min(highest, interval.shift(interval.floor(later.onboard_ms), -1))
         if highest < lowest:
             return np.empty(0, np.int64)
         if limit is not None:  # never lay out years of minutes for a page
@@ -129,6 +164,9 @@ class Universe:
             opens = np.array(list(interval.opens(lowest, highest + 1)), np.int64)
         else:
             opens = np.arange(lowest, highest + 1, interval.length_ms, dtype=np.int64)
+        if (instrument.market, instrument.symbol) in self._replays:
+            replay = self._replay(instrument, interval)
+            opens = opens[:0] if replay is None else replay.existing(opens)
         for start, end in instrument.halts:
             opens = opens[~((opens >= start) & (opens + interval.length_ms <= end))]
         if limit is not None and len(opens) > limit:
@@ -139,8 +177,11 @@ class Universe:
         """The bars that opened at the times that `opens` found."""
         pages = []
         for life, opens in found:
-            style = self.style(instrument, life)
-            pages.append(Page(style, compute([style], interval, opens, self._next(interval, opens))))
+            style, replay = self.style(instrument, life), self._replay(instrument, interval)
+            if replay is not None:
+                pages.append(Page(style, replay.numbers(opens)))
+            else:
+                pages.append(Page(style, compute([style], interval, opens, self._next(interval, opens))))
         return pages
 
     @staticmethod
@@ -179,7 +220,34 @@ class Universe:
         found = self.opens(instrument, interval, open_ms, open_ms)
         return found[-1][0] if found else None
 
-    def delist(self, market: Market, symbol: str, at_ms: int) -> None:
-        """End the present life of a symbol."""
+    def at_once(self, several: Sequence[tuple[Instrument, Style]], interval: Interval, open_ms: int) -> Numbers:
+        """The bars of several symbols that opened at `open_ms`, in their order."""
+        opens = np.full(len(several), open_ms, np.int64)
+        numbers = compute([style for _, style in several], interval, opens, self._next(interval, opens))
+        for place, (instrument, _) in enumerate(several if self._replays else ()):
+            if (replay := self._replay(instrument, interval)) is not None:
+                for column, (value,) in zip(numbers, replay.numbers(opens[:1]), strict=True):
+                    column[place] = value
+        return numbers
+
+    def happen(self, event: Listing | Delisting | Relisting | Halt, *, now_ms: int) -> None:
+        """Let a symbol come, go, come again or pause, now or later. Raises UsageError where that cannot be."""
+        at_ms = now_ms if event.at_ms is None else event.at_ms
+        market, symbol = event.market, event.symbol
+        if isinstance(event, Listing):
+            if symbol in self._instruments[market]:
+                raise UsageError(f"{symbol} is listed on {market} already: list it again with Relisting.")
+            self.put(new_instrument(market, symbol, onboard_ms=at_ms))
+            return
         instrument = self.get(market, symbol)
-        self.put(replace(instrument, lives=(*instrument.lives[:-1], replace(instrument.lives[-1], end_ms=at_ms))))
+        last = instrument.lives[-1]
+        match event:
+            case Delisting():
+                self.put(replace(instrument, lives=(*instrument.lives[:-1], replace(last, end_ms=at_ms))))
+            case Relisting():
+                if last.end_ms is None or last.end_ms > at_ms:
+                    raise UsageError(f"{symbol} trades on {market}: delist it before it is listed again.")
+                forgets = market is not Market.SPOT
+                self.put(replace(instrument, lives=(*instrument.lives, Life(at_ms)), forgets=forgets))
+            case Halt(seconds=seconds):
+                self.put(replace(instrument, halts=(*instrument.halts, (at_ms, at_ms + round(seconds * 1000)))))
