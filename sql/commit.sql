@@ -1,6 +1,10 @@
 -- The statements of one transaction. Each table has a slot of the same name with `new_` before it, in which its rows
 -- travel; no key guards the tables, so every one of these must keep its table free of duplicates. Rows within a slot
--- have distinct keys. `$start` and `$end` are the least and the greatest time in the slot, so that DuckDB skips the row groups beside.
+-- have distinct keys. `$start` and `$end` are the least and the greatest time in the slot, in microseconds, so that
+-- DuckDB skips the row groups beside. The `add_` statements are prepared once (DuckDB cannot prepare a MERGE).
+
+-- add_candles: add bars that are later than all of their symbol: nothing to look up.
+INSERT INTO candles FROM new_candles;
 
 -- candles: add the bars that are not there; answers with how many.
 MERGE INTO candles AS recorded USING new_candles AS later
@@ -35,18 +39,21 @@ WHEN MATCHED THEN UPDATE;
 -- corrections: note both versions of bars that sources disagree on.
 INSERT INTO corrections FROM new_corrections;
 
+-- add_run_status: add readiness that is later than all of its items.
+INSERT INTO run_status FROM new_run_status;
+
 -- run_status: add what is ready; a first readiness stays.
 MERGE INTO run_status AS recorded USING new_run_status AS later
 ON recorded.run_time = later.run_time AND recorded.item = later.item
    AND recorded.run_time BETWEEN make_timestamptz($start) AND make_timestamptz($end)
 WHEN NOT MATCHED THEN INSERT;
 
--- runs: the newest word on a period replaces the one before.
-MERGE INTO runs AS recorded USING new_runs AS later
-ON recorded.run_time = later.run_time
-   AND recorded.run_time BETWEEN make_timestamptz($start) AND make_timestamptz($end)
-WHEN MATCHED THEN UPDATE
-WHEN NOT MATCHED THEN INSERT;
+-- clear_runs: make room for the newest word on periods; a third of what MERGE takes for a row or two.
+DELETE FROM runs
+WHERE run_time BETWEEN make_timestamptz($start) AND make_timestamptz($end) AND list_contains($times, epoch_us(run_time));
+
+-- add_runs: add periods that are not there.
+INSERT INTO runs FROM new_runs;
 
 -- gaps: the newest word on a hole replaces the one before.
 MERGE INTO gaps AS recorded USING new_gaps AS later

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
 
-from bmacdb.model import Batch, Candle, Source
+from bmacdb.model import Batch, Candle, Ready, Run, Source
 from bmacdb.sql import queries
 from bmacdb.store import rows
-from bmacdb.store.precedence import Correction, fold, judge
+from bmacdb.store.frontier import Frontier
+from bmacdb.store.precedence import fold, judge
 
 __all__ = ["FeedWriter", "roll_back"]
+
+_T = TypeVar("_T")
 
 
 def roll_back(connection: duckdb.DuckDBPyConnection) -> None:
     """End the transaction of `connection`, if it is still in one."""
     with suppress(duckdb.Error):  # a COMMIT that failed has rolled back already, and a dead instance cannot
         connection.execute("ROLLBACK")
+
+
+def _candle_key(candle: Candle) -> tuple[str, int]:
+    return candle.symbol, candle.open_time_ms
+
+
+def _ready_key(row: Ready) -> tuple[str, int]:
+    return row.item, row.run_time_ms
+
+
+def _run_key(run: Run) -> tuple[str, int]:
+    return "", run.run_time_ms
 
 
 class FeedWriter:
@@ -31,40 +47,63 @@ class FeedWriter:
         self._sql = {query.name: query.sql for query in queries("commit").values()}
         self._slots = {name: rows.Slot(schema) for name, schema in rows.SCHEMAS.items()}
         self._slots["corrections"] = rows.Slot(rows.CORRECTION_SCHEMA)
+        self._frontiers: dict[str, Frontier] = {}
         connection.execute(f"SET search_path = '{feed}'")
         for name, slot in self._slots.items():
             connection.register(f"new_{name}", slot)
+        for name, sql in self._sql.items():
+            if name.startswith("add_"):
+                connection.execute(f"PREPARE {name} AS {sql}")
+        self._known_frontiers()  # now, and not in the first commit: over millions of rows it takes a moment
 
     def __repr__(self) -> str:
         return f"<FeedWriter {self.feed}>"
 
+    def forget(self) -> None:
+        """Ask the tables anew how far they reach: something else may have written to them."""
+        self._frontiers.clear()
+
     def commit(self, batch: Batch) -> None:
         """Write the whole batch or nothing of it. Raises duckdb.Error."""
+        frontiers = self._known_frontiers()
         self.connection.execute("BEGIN")
         try:
             self._write(batch)
             self.connection.execute("COMMIT")
         except duckdb.Error:
+            self.forget()
             roll_back(self.connection)
             raise
         finally:
             for slot in self._slots.values():
                 slot.clear()
+        frontiers["candles"].advance(map(_candle_key, batch.candles))
+        frontiers["run_status"].advance(map(_ready_key, batch.ready))
+        frontiers["runs"].advance(map(_run_key, batch.runs))
+
+    def _known_frontiers(self) -> Mapping[str, Frontier]:
+        if not self._frontiers:
+            self._frontiers = {
+                name: Frontier(dict(self.connection.execute(query.sql).fetchall()))
+                for name, query in queries("frontier").items()
+            }
+        return self._frontiers
 
     def _write(self, batch: Batch) -> None:
         if batch.candles:
             self._write_candles(batch.candles, batch.recorded_at_ms)
         if batch.ready:
-            ready = {(row.run_time_ms, row.item): row for row in reversed(batch.ready)}
-            self._merge("run_status", rows.ready_rows(list(ready.values())), [key[0] for key in ready])
+            ready = {_ready_key(row): row for row in reversed(batch.ready)}  # the first of a key stays
+            self._put("run_status", ready.values(), _ready_key, rows.ready_rows)
         if batch.runs:
-            runs = {run.run_time_ms: run for run in batch.runs}
-            self._merge("runs", rows.run_rows(list(runs.values())), runs)
+            self._write_runs({run.run_time_ms: run for run in batch.runs})
         if batch.gaps:
             gaps = {(gap.symbol, gap.gap_start_ms): gap for gap in batch.gaps}
             self._merge("gaps", rows.gap_rows(list(gaps.values())), [key[1] for key in gaps])
         if batch.funding_rates:
-            rates = {(r.symbol, r.funding_time_ms, r.rate_type): r for r in reversed(batch.funding_rates)}
+            rates = {
+                (rate.symbol, rate.funding_time_ms, rate.rate_type): rate for rate in reversed(batch.funding_rates)
+            }
             self._merge("funding_rates", rows.funding_rate_rows(list(rates.values())), [key[1] for key in rates])
         if batch.funding_snapshots:
             snapshots = {(row.run_time_ms, row.symbol): row for row in reversed(batch.funding_snapshots)}
@@ -75,39 +114,65 @@ class FeedWriter:
             self._slots["exginfo"].put(rows.exginfo_rows(list(infos.values()), batch.recorded_at_ms))
             self.connection.execute(self._sql["exginfo"])
 
-    def _merge(self, name: str, table: pa.Table, times_ms: Iterable[int], *, statement: str | None = None) -> int:
-        """Run the statement of `name` over the rows of `table`, whose times are given; returns the rows it changed."""
-        times = list(times_ms)
+    def _put(
+        self,
+        name: str,
+        values: Iterable[_T],
+        key: Callable[[_T], tuple[str, int]],
+        table_of: Callable[[Sequence[_T]], pa.Table],
+    ) -> list[_T]:
+        """Add the values beyond the frontier of table `name`, merge the others; returns those that were there already
+        (or some that were not, should any of the others have been)."""
+        beyond, others = self._frontiers[name].split(values, key)
+        if beyond:
+            self._add(name, table_of(beyond))
+        if others and self._merge(name, table_of(others), [key(value)[1] for value in others]) < len(others):
+            return others
+        return []
+
+    def _write_runs(self, runs: Mapping[int, Run]) -> None:
+        _, known = self._frontiers["runs"].split(runs.values(), _run_key)
+        if known:
+            times = [1000 * run.run_time_ms for run in known]
+            bounds = {"start": min(times), "end": max(times), "times": times}
+            self.connection.execute(self._sql["clear_runs"], bounds)
+        self._add("runs", rows.run_rows(list(runs.values())))
+
+    def _add(self, name: str, table: pa.Table) -> None:
         self._slots[name].put(table)
-        bounds = {"start": 1000 * min(times), "end": 1000 * max(times)}
+        self.connection.execute(f"EXECUTE add_{name}")
+
+    def _merge(self, name: str, table: pa.Table, times_ms: Sequence[int], *, statement: str = "") -> int:
+        """Run the statement of `name` over the rows of `table`, whose times are given; returns the rows it changed."""
+        self._slots[name].put(table)
+        bounds = {"start": 1000 * min(times_ms), "end": 1000 * max(times_ms)}
         row = self.connection.execute(self._sql[statement or name], bounds).fetchone()
         return 0 if row is None else int(row[0])
 
     def _write_candles(self, candles: Sequence[Candle], recorded_at_ms: int) -> None:
+        def table_of(some: Sequence[Candle]) -> pa.Table:
+            return rows.candle_rows(some, recorded_at_ms)
+
         standing, corrections = fold(candles)
-        times = [candle.open_time_ms for candle in standing]
-        added = self._merge("candles", rows.candle_rows(standing, recorded_at_ms), times)
-        if added < len(standing):
-            # Some were there already: the rare case, so that the usual one is a single statement.
+        if known := self._put("candles", standing, _candle_key, table_of):
             replacements: list[Candle] = []
-            new = {(candle.symbol, candle.open_time_ms): candle for candle in standing}
-            for recorded in self._disagreeing(times):
-                winner, correction = judge(recorded, new[recorded.symbol, recorded.open_time_ms])
+            later = {_candle_key(candle): candle for candle in known}
+            for recorded in self._disagreeing(known):
+                winner, correction = judge(recorded, later[_candle_key(recorded)])
                 if correction is not None:
                     corrections.append(correction)
                 if winner is not recorded:
                     replacements.append(winner)
             if replacements:
-                table = rows.candle_rows(replacements, recorded_at_ms)
-                self._merge("candles", table, [c.open_time_ms for c in replacements], statement="replace_candles")
+                times_ms = [candle.open_time_ms for candle in replacements]
+                self._merge("candles", table_of(replacements), times_ms, statement="replace_candles")
         if corrections:
-            self._note(corrections, recorded_at_ms)
+            self._slots["corrections"].put(rows.correction_rows(corrections, recorded_at_ms))
+            self.connection.execute(self._sql["corrections"])
 
-    def _disagreeing(self, times: Sequence[int]) -> list[Candle]:
-        bounds = {"start": 1000 * min(times), "end": 1000 * max(times)}
+    def _disagreeing(self, candles: Sequence[Candle]) -> list[Candle]:
+        """The recorded versions that differ from `candles`, which the slot holds."""
+        times_ms = [candle.open_time_ms for candle in candles]
+        bounds = {"start": 1000 * min(times_ms), "end": 1000 * max(times_ms)}
         found = self.connection.execute(self._sql["disagreeing"], bounds).fetchall()
         return [Candle(*(*row[:-1], Source(row[-1]))) for row in found]
-
-    def _note(self, corrections: Sequence[Correction], noticed_at_ms: int) -> None:
-        self._slots["corrections"].put(rows.correction_rows(corrections, noticed_at_ms))
-        self.connection.execute(self._sql["corrections"])

@@ -244,8 +244,16 @@ class Store:
         )
 
     async def run(self, work: Callable[[duckdb.DuckDBPyConnection], _T]) -> _T:
-        """Do anything else on the writer's thread. Candles that it writes must not be there already."""
-        return await self._do(lambda: work(self._living()))
+        """Do anything else on the writer's thread. What it writes must keep the tables' keys distinct."""
+
+        def guarded() -> _T:
+            try:
+                return work(self._living())
+            finally:
+                for writer in self._writers.values():
+                    writer.forget()
+
+        return await self._do(guarded)
 
     async def _ask(self, feed: Feed, query: str, **values: object) -> list[tuple[Any, ...]]:
         return await self._do(
