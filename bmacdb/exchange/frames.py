@@ -64,7 +64,6 @@ class ServerShutdown:
 
 class _Bar(msgspec.Struct, gc=False):
     t: int
-    T: int
     i: str
     o: float
     h: float
