@@ -101,4 +101,5 @@ def _tail(parts: SplitResult) -> str:
 
 def _shown(text: str) -> str:
     head, at, tail = text.rpartition("@")
-    return f"{head.partition('://')[0]}://***@{tail}" if at else text
+    scheme, mark, _ = head.partition("://")
+    return f"{scheme if mark else ''}{mark}***@{tail}" if at else text
