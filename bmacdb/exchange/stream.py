@@ -33,6 +33,7 @@ _ACK_TIMEOUT = 10.0
 _LIFETIME_MS = 23 * 3_600_000  # the exchange ends a connection at 24 h
 _SILENCE, _LONGEST_SILENCE = 60.0, 3600.0  # seconds without any frame
 _BACKOFF = (0.5, 30.0)  # seconds; eight groups that all fail stay far below the 300 connects in 5 minutes
+_WS_TIMEOUT = aiohttp.ClientWSTimeout(ws_close=1.0)  # a dead peer does not answer a goodbye
 _HANDOVER = 30.0  # seconds of exchange time that a new connection gets for its first frame before the old one goes
 
 
@@ -68,7 +69,7 @@ class _Connection:
         self.frames = 0
         self.opened = clock.monotonic()
         self.heard: dict[bytes | None, float] = {}  # lower-case symbol -> monotonic time of its last frame
-        self.last_frame: float | None = None
+        self.last_frame: float | None = None  # of a stream: answers prove nothing
         self._unanswered: dict[int, float] = {}
         self._message_id = 0
 
@@ -115,9 +116,8 @@ class _Connection:
                 # Nearly every frame is an update of an open bar and ends here: two searches and a dict entry.
                 frame: bytes = message.data
                 self.frames += 1
-                self.last_frame = now = monotonic()
                 if (symbol := symbol_of(frame)) in heard:
-                    heard[symbol] = now
+                    heard[symbol] = self.last_frame = monotonic()
                     if b"true" in frame:
                         await self._closed(frame)
                 elif ending := await self._other(frame):
@@ -230,24 +230,32 @@ class CandleListener:
 
     async def run(self) -> None:
         """Listen until cancelled."""
+        open_connections: list[_Connection] = []
         old: tuple[_Connection, asyncio.Task[str]] | None = None
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                while not self.symbols:
-                    await self._wait_for_change(None)
-                connection = await self._connect()
-                reading = tasks.create_task(connection.read())
-                if old is not None:
-                    await self._hand_over(connection, reading, old)
-                self._connection = connection
-                reason = await self._watch(connection, reading)
-                self._observer.told(f"{self.feed.name} group {self.group}: {reason}; connecting anew")
-                self._frames_before += connection.frames
-                if reading.done() or not self.symbols:
-                    old, self._connection = None, None
-                    await connection.close()
-                else:
-                    old = connection, reading
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    while not self.symbols:
+                        await self._wait_for_change(None)
+                    connection = await self._connect()
+                    open_connections.append(connection)
+                    reading = tasks.create_task(connection.read())
+                    if old is not None:
+                        await self._hand_over(connection, reading, old)
+                        open_connections.remove(old[0])
+                    self._connection = connection
+                    reason = await self._watch(connection, reading)
+                    self._observer.told(f"{self.feed.name} group {self.group}: {reason}; connecting anew")
+                    self._frames_before += connection.frames
+                    if reading.done() or not self.symbols:
+                        old, self._connection = None, None
+                        await connection.close()
+                        open_connections.remove(connection)
+                    else:
+                        old = connection, reading
+        finally:
+            for connection in open_connections:
+                await connection.close()
 
     async def _connect(self) -> _Connection:
         """A connection that has been asked for all streams; tries for ever."""
@@ -256,7 +264,13 @@ class CandleListener:
             self._connects += 1
             try:
                 socket = await self._session.ws_connect(
-                    self._url, proxy=self._proxy, compress=0, decode_text=False, heartbeat=30.0, max_msg_size=1 << 22
+                    self._url,
+                    proxy=self._proxy,
+                    compress=0,
+                    decode_text=False,
+                    heartbeat=30.0,
+                    max_msg_size=1 << 22,
+                    timeout=_WS_TIMEOUT,
                 )
                 connection = _Connection(socket, self.feed, self._clock, self._observer)
                 try:
