@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import queue
 import re
 import sys
@@ -141,7 +142,8 @@ class TextLines:
         self._several = False  # feeds: then lines name theirs
         self._run_time_ms: dict[str, int] = {}
         self._ready: dict[str, tuple[int, int]] = {}
-        self._bar = _Bar(stream, self._time) if stream.isatty() else None
+        capable = stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+        self._bar = _Bar(stream, self._time) if capable else None
 
     def _encodable(self, sign: str, other: str) -> str:
         try:
@@ -279,16 +281,20 @@ class _Bar:
         self._console.print(line, style=style or None, markup=False, emoji=False, soft_wrap=True)
 
     def begin(self, event: HistoryPlanned) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
 
         if self._progress is None:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(24),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[at]}"),
+            # On a narrow terminal the last column alone is folded.
+            self._progress = Progress(
+                TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+                BarColumn(16, table_column=Column(no_wrap=True)),
+                TextColumn("{task.completed:.0f}/{task.total:.0f}", table_column=Column(no_wrap=True)),
+                TextColumn("{task.fields[at]}", table_column=Column()),
+                console=self._console,
+                auto_refresh=False,
+                transient=True,
             )
-            self._progress = Progress(*columns, console=self._console, auto_refresh=False, transient=True)
             self._progress.start()
         if event.feed not in self._tasks:
             self._tasks[event.feed] = self._progress.add_task(event.feed, total=event.missing, at="")

@@ -32,6 +32,7 @@ def demo(
         Path | None, typer.Option(metavar="FILE", help="Record into this file and keep it [default: a temporary one].")
     ] = None,
     keep_files: Annotated[bool, typer.Option("--keep-files", help="Keep the temporary directory.")] = False,
+    speed: Annotated[float, typer.Option(hidden=True, min=1)] = _SPEED,
 ) -> None:
     """See it work, without the exchange: history, three run times and a query on the file, in under a minute."""
     from bmacdb.cli.rehearsal import rehearsing
@@ -49,10 +50,10 @@ def demo(
         flags = {"feeds": (_FEED,), "db": path, "num_candles": _NUM_CANDLES, "periods": _PERIODS}
         settings = load_settings(path.parent, flags, environ={})
         _say(
-            f"A stand-in exchange with {_SYMBOLS} perpetuals starts here; its clock runs {_SPEED:g} times as fast.\n"
+            f"A stand-in exchange with {_SYMBOLS} perpetuals starts here; its clock runs {speed:g} times as fast.\n"
             f"The recorder is the real one: {_NUM_CANDLES} candles of history each, then {_PERIODS} run times.\n"
         )
-        final = stack.enter_context(rehearsing(settings, speed=_SPEED, arguments=("--symbols", str(_SYMBOLS))))
+        final = stack.enter_context(rehearsing(settings, speed=speed, arguments=("--symbols", str(_SYMBOLS))))
         outcome = record_and_report(final)
         if outcome.reason != "periods":
             raise typer.Exit(130 if outcome.reason == "SIGINT" else 1)
@@ -78,19 +79,15 @@ def _show(path: Path) -> None:
 
 
 def _next_steps(kept: Path | None) -> str:
-    lines = [
-        "",
-        "What to try next:",
-        "  bmacdb run --interval 1m --trade-type usdt_perp --simulate    record a stand-in until Ctrl-C",
-        "  bmacdb run --interval 1m --trade-type usdt_deli               record the exchange itself",
+    steps = [
+        ("bmacdb run --interval 1m --trade-type usdt_perp --simulate", "record a stand-in until Ctrl-C"),
+        ("bmacdb run --interval 1m --trade-type usdt_deli", "record the exchange itself"),
     ]
-    if kept is not None:
-        lines.insert(1, f"The database is {kept}.")
-    else:
-        lines.append(
-            "  bmacdb demo --keep-files                                      this again, and keep the database"
-        )
-    return "\n".join(lines)
+    if kept is None:
+        steps.append(("bmacdb demo --keep-files", "this again, and keep the database"))
+    width = max(len(command) for command, _ in steps)
+    where = [] if kept is None else [f"The database is {kept}."]
+    return "\n".join(["", *where, "What to try next:", *(f"  {command:<{width}}  {why}" for command, why in steps)])
 
 
 def register(app: typer.Typer) -> None:

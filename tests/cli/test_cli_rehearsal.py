@@ -1,0 +1,98 @@
+"""`demo` and `run --simulate` as processes: the real recorder against a stand-in that ends with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from bmacdb.cli.rehearsal import stand_in
+from bmacdb.errors import BmacdbError
+
+SECONDS = 100
+BMACDB = (sys.executable, "-m", "bmacdb.cli.main")
+
+
+def test_demo_shows_history_run_times_and_a_query_and_keeps_what_it_is_told_to(tmp_path: Path) -> None:
+    """One command: three complete run times of fifty symbols, a query's result on stdout, the file where asked."""
+    path = tmp_path / "demo.duckdb"
+    command = [*BMACDB, "demo", "--db", str(path), "--speed", "40"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=SECONDS, check=False)
+    assert done.returncode == 0, done.stderr
+    for line in ("History initialized", "all symbols ready", "===== Stopped", "What to try next", str(path)):
+        assert line in done.stderr
+    assert done.stdout.splitlines()[0].split()[:3] == ["symbol", "open_time", "close"]
+    assert len(done.stdout.splitlines()) == 11
+    with duckdb.connect(str(path), read_only=True) as connection:
+        complete = connection.execute("SELECT count(*) FROM usdt_perp_1m.runs WHERE complete_at IS NOT NULL").fetchone()
+        depth = connection.execute(
+            "SELECT count(DISTINCT symbol), count(*) = count(DISTINCT (symbol, open_time)) FROM usdt_perp_1m.candles"
+        ).fetchone()
+    assert complete is not None
+    assert complete[0] >= 3
+    assert depth == (50, True)
+
+
+def test_a_rehearsal_ends_cleanly_when_interrupted(tmp_path: Path) -> None:
+    """Ctrl-C during `run --simulate`: status 130, a last event, a clean file, and no stand-in left behind."""
+    command = [*BMACDB, "run", str(tmp_path), "--feed", "usdt_deli_1m", "--num-candles", "50", "--log-format", "json"]
+    command += ["--simulate", "--speed", "60"]
+    apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if sys.platform == "win32" else {}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", **apart) as process:
+        watchdog = threading.Timer(SECONDS, process.kill)
+        watchdog.start()
+        assert process.stderr is not None
+        events = []
+        for line in process.stderr:
+            events.append(json.loads(line))
+            if events[-1]["event"] == "run_complete":
+                process.send_signal(signal.CTRL_BREAK_EVENT if sys.platform == "win32" else signal.SIGINT)
+                break
+        events += [json.loads(line) for line in process.stderr]
+        process.wait()
+        watchdog.cancel()
+    assert process.returncode == 130
+    assert events[-1]["event"] == "stopped"
+    assert not (tmp_path / "bmac.duckdb.wal").exists()
+    rest_url = events[0]["settings"]["rest_url"]
+    with pytest.raises(OSError, match=r".*"):
+        _connect(rest_url)
+
+
+def _connect(url: str) -> None:
+    import socket
+
+    host, _, port = url.removeprefix("http://").partition(":")
+    socket.create_connection((host, int(port)), timeout=5).close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGTERM there")
+def test_sigterm_is_a_clean_end_with_status_0(tmp_path: Path) -> None:
+    """What a service manager sends is no failure."""
+    command = [*BMACDB, "run", str(tmp_path), "--feed", "usdt_deli_1m", "--num-candles", "50", "--simulate"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8") as process:
+        watchdog = threading.Timer(SECONDS, process.kill)
+        watchdog.start()
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "History initialized" in line:
+                process.terminate()
+                break
+        rest = process.stderr.read()
+        process.wait()
+        watchdog.cancel()
+    assert process.returncode == 0, rest
+    assert "Stopped by SIGTERM" in rest
+
+
+def test_a_stand_in_that_does_not_start_says_why() -> None:
+    """What the child printed is in the error."""
+    with pytest.raises(BmacdbError, match="no-such-option"), stand_in(arguments=("--no-such-option",)):
+        pass
