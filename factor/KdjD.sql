@@ -6,5 +6,5 @@
 -- missing: null
 -- null: any candle of the look-back is missing, or all 40 windows are flat
 -- series rsv: 100 * (close[t] - list_min(low[t - $n + 1 : t])) / (list_max(high[t - $n + 1 : t]) - list_min(low[t - $n + 1 : t]))
--- let state: list_reduce(list_transform(list_filter(rsv[pos - 39 : pos], lambda x: x IS NOT NULL), lambda x: {'k': x, 'd': x}), lambda a, x: {'k': a.k + (x.k - a.k) / 3, 'd': a.d + (a.k + (x.k - a.k) / 3 - a.d) / 3})
+-- let state: list_reduce(list_transform(nullif(list_filter(rsv[pos - 39 : pos], lambda x: x IS NOT NULL), []), lambda x: {'k': x, 'd': x}), lambda a, x: {'k': a.k + (x.k - a.k) / 3, 'd': a.d + (a.k + (x.k - a.k) / 3 - a.d) / 3})
 state.d

@@ -136,8 +136,8 @@ def build(bounds: Sequence[Bound], crosses: Sequence[tuple[Bound, str]], span: R
     """The statement.
 
     Columns: symbol, k (place of the bar, from 0, on the grid of the longest look-back), `held` (bars of the symbol in
-    the range read), then f0, f1 … of `bounds` and c0, c1 … of `crosses` (each with the column, `f3`, of the factor it
-    compares); DOUBLE, null where there is no finite value. One row per candle of the range, by symbol and k.
+    the range read), the candle columns, f0, f1 … of `bounds` and c0, c1 … of `crosses` (each with the column, `f3`, of
+    the factor it compares); DOUBLE, null where there is no finite value. One row per candle of the range, by symbol, k.
     """
     lookback = max((bound.lookback for bound in bounds), default=1)
     start, end, total = span.grid(lookback)
@@ -167,12 +167,14 @@ def build(bounds: Sequence[Bound], crosses: Sequence[tuple[Bound, str]], span: R
     named = "".join(f", {value} AS f{i}" for i, value in enumerate(values))
     steps.append(f"found AS (SELECT symbol, {place} AS k, held{named} FROM {previous})")
 
+    shown = ", ".join(f"{name}::DOUBLE AS {name}" for name in CANDLE_COLUMNS)
     there = (
-        f"there AS (SELECT symbol, {span.place(start, 'open_time')} AS k FROM {span.table('candles')} "
+        f"there AS (SELECT symbol, {span.place(start, 'open_time')} AS k, {shown} FROM {span.table('candles')} "
         f"WHERE {span.where(span.first_ms, end, symbols=not crosses)})"
     )
     finite = "".join(f", CASE WHEN isfinite(f{i}) THEN f{i} END AS f{i}" for i in range(len(bounds)))
-    steps += [there, f"kept AS (SELECT symbol, k, held{finite} FROM there JOIN found USING (symbol, k))"]
+    candles = ", ".join(CANDLE_COLUMNS)
+    steps += [there, f"kept AS (SELECT symbol, k, held, {candles}{finite} FROM there JOIN found USING (symbol, k))"]
     if not crosses:
         return f"WITH {', '.join(steps)} SELECT * FROM kept ORDER BY symbol, k"
     return f"WITH {', '.join(steps)}, {_cross(crosses, len(bounds))} WHERE true{span.only()} ORDER BY symbol, k"
@@ -233,9 +235,9 @@ def _cross(crosses: Sequence[tuple[Bound, str]], count: int) -> str:
         text = re.sub(r"\bvalue\b", column, re.sub(r"\bmarket\b", f"m{number}", bound.expression))
         values.append(f"CASE WHEN {column} IS NOT NULL THEN ({text})::DOUBLE END AS c{number}")
     finite = "".join(f", CASE WHEN isfinite(c{n}) THEN c{n} END AS c{n}" for n in range(len(crosses)))
-    factors = "".join(f", f{i}" for i in range(count))
+    factors = ", ".join([*CANDLE_COLUMNS, *(f"f{i}" for i in range(count))])
     return (
         f"markets AS (SELECT k, {', '.join(lists)} FROM kept GROUP BY k), "
-        f"crossed AS (SELECT symbol, k, held{factors}, {', '.join(values)} FROM kept JOIN markets USING (k)) "
-        f"SELECT symbol, k, held{factors}{finite} FROM crossed"
+        f"crossed AS (SELECT symbol, k, held, {factors}, {', '.join(values)} FROM kept JOIN markets USING (k)) "
+        f"SELECT symbol, k, held, {factors}{finite} FROM crossed"
     )

@@ -1,0 +1,16 @@
+"""BmacKit: factors for live trading and for research, over the recorder's database."""
+
+from bmacdb.kit.calculators import BmacAllMarketCalculator, BmacSingleSymbolCalculator
+from bmacdb.kit.panel import compute
+from bmacdb.kit.source import CandleReader
+from bmacdb.kit.times import next_run_time, now_time, sleep_until_run_time
+
+__all__ = [
+    "BmacAllMarketCalculator",
+    "BmacSingleSymbolCalculator",
+    "CandleReader",
+    "compute",
+    "next_run_time",
+    "now_time",
+    "sleep_until_run_time",
+]

@@ -1,0 +1,303 @@
+"""From a plan of factors to a table of values: one statement for SQL, one frame per symbol for Python.
+
+A value at a run time is computed from the bars in [run_time - lookback, run_time) and nothing else, whether it is the
+only run time asked for or one of a year.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from bmacdb.factor.call import Call, spell
+from bmacdb.factor.module import Failure, PythonCall, apply, apply_section
+from bmacdb.factor.registry import Plan
+from bmacdb.factor.statement import Range, build, rows_statement
+from bmacdb.factor.template import CANDLE_COLUMNS
+from bmacdb.kit.source import Source
+
+__all__ = ["Result", "candles_of", "compute_plan"]
+
+Places = npt.NDArray[np.int64]
+Column = npt.NDArray[np.float64]
+
+_ROWS_AT_ONCE = 400_000
+"""Rows whose factors are computed in one statement: lists of a whole market and year would not fit in memory."""
+
+
+@dataclass(slots=True)
+class Result:
+    """Rows by symbol and open time: `symbol`, `open_ms`, the candle columns, the factors' columns (NaN is null)."""
+
+    frame: pd.DataFrame
+    failures: list[Failure] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def compute_plan(
+    source: Source,
+    plan: Plan,
+    first_ms: int,
+    last_ms: int,
+    symbols: Sequence[str] | None = None,
+    *,
+    exact: bool = True,
+    lead: bool = True,
+) -> Result:
+    """The plan's columns for each candle that opened in [first_ms, last_ms], of `symbols` or of all.
+
+    `exact` gives a Python factor that is not windowed a frame of its own for every run time, as it has live; without,
+    one pass over the whole. `lead`: a factor without a declared look-back gets num_candles bars before the first.
+    """
+    everyone = None if plan.sections or symbols is None else tuple(symbols)
+    back = max((call.lookback or 1 for call, _ in plan.sections), default=1)
+    begin_ms = source.interval.shift(first_ms, 1 - back)
+    span = Range(source.schema, source.interval, begin_ms, last_ms, everyone)
+    result = _sql(source, plan, span)
+    result.failures += plan.failures
+    _python(source, plan, span, result, exact=exact, lead=lead)
+    for failure in plan.failures:
+        result.frame[failure.call.column] = np.nan
+    if plan.sections:
+        _sections(source, plan, result, first_ms, exact=exact)
+        kept = result.frame["open_ms"] >= first_ms
+        if symbols is not None:
+            kept &= result.frame["symbol"].isin(symbols)
+        result.frame = result.frame[kept].reset_index(drop=True)
+    result.frame = result.frame[["symbol", "open_ms", *CANDLE_COLUMNS, *plan.columns]]
+    return result
+
+
+def _opens(span: Range, lookback: int) -> Places:
+    """The open time of each place on the grid."""
+    start, end, total = span.grid(lookback)
+    return np.fromiter(span.interval.opens(start, end), dtype=np.int64, count=total)
+
+
+def _chunks(source: Source, span: Range, lookback: int) -> Iterator[Range]:
+    """The range in pieces that fit in memory, each at least as long as what is read before it."""
+    bars = span.interval.count(span.first_ms, span.interval.next(span.last_ms))
+    if bars > 1:
+        rows = source.number(
+            f"SELECT count(*) FROM {span.table('candles')}"
+            f" WHERE {span.where(span.first_ms, span.interval.next(span.last_ms))}"
+        )
+        bars = max(lookback, _ROWS_AT_ONCE * bars // max(rows or 0, 1), 1)
+    first = span.first_ms
+    while first <= span.last_ms:
+        last = min(span.interval.shift(first, bars - 1), span.last_ms)
+        yield Range(span.schema, span.interval, first, last, span.symbols)
+        first = span.interval.next(last)
+
+
+def _sql(source: Source, plan: Plan, span: Range) -> Result:
+    """The rows, with the columns of the SQL factors."""
+    lookback = max((bound.lookback for bound in plan.sql), default=1)
+    places = {bound.call: f"f{number}" for number, bound in enumerate(plan.sql)}
+    crosses = [(bound, places[of]) for bound, of in plan.crosses]
+    names = {f"f{number}": bound.call.column for number, bound in enumerate(plan.sql)}
+    names |= {f"c{number}": bound.call.column for number, (bound, _) in enumerate(plan.crosses)}
+    parts: list[pd.DataFrame] = []
+    held = 0
+    for part in _chunks(source, span, lookback):
+        table = source.ask(build(plan.sql, crosses, part))
+        if table.num_rows:
+            held = max(held, _maximum(table.column("held")))
+        frame = table.drop_columns(["k", "held"]).to_pandas()
+        frame.insert(1, "open_ms", _opens(part, lookback)[table.column("k").to_numpy()])
+        parts.append(frame)
+    whole = parts[0]
+    if len(parts) > 1:
+        whole = pd.concat(parts, ignore_index=True).sort_values(["symbol", "open_ms"], ignore_index=True)
+    whole = whole.rename(columns=names)
+    warnings = [
+        _too_short(bound.call, bound.lookback, held)
+        for bound in plan.sql
+        if len(whole) and held < bound.lookback and whole[bound.call.column].isna().all()
+    ]
+    return Result(whole, warnings=warnings)
+
+
+def _too_short(call: Call, lookback: int, held: int) -> str:
+    return (
+        f"factor {spell(call)} looks back {lookback} candles, and the record holds {held}: all its values are null. "
+        "Shorten it, or record more (--num-candles)."
+    )
+
+
+def _maximum(column: pa.ChunkedArray) -> int:
+    import pyarrow.compute as pc
+
+    return int(pc.max(column).as_py() or 0)
+
+
+def _times(ms: Places) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(pd.to_datetime(ms, unit="ms", utc=True)).as_unit("ns")
+
+
+def _symbol_frames(source: Source, span: Range, lookback: int) -> Iterator[tuple[str, pd.DataFrame, Places]]:
+    """(symbol, its rows, their places on the grid), with `lookback` bars up to the first of the range."""
+    table = source.ask(rows_statement(span, lookback=lookback))
+    if not table.num_rows:
+        return
+    opens = _opens(span, lookback)
+    ends = np.append(opens[1:], span.interval.next(int(opens[-1])))
+    places = table.column("k").to_numpy()
+    frame = table.drop_columns(["symbol", "k"]).to_pandas()
+    frame.insert(0, "candle_begin_time", _times(opens[places]))
+    frame.index = _times(ends[places]).rename("candle_end_time")
+    names = table.column("symbol").to_pylist()
+    edges = [0, *(i for i in range(1, len(names)) if names[i] != names[i - 1]), len(names)]
+    for low, high in pairwise(edges):
+        yield names[low], frame.iloc[low:high], places[low:high]
+
+
+def _python(source: Source, plan: Plan, span: Range, result: Result, *, exact: bool, lead: bool) -> None:
+    """The columns of the Python factors, into `result`."""
+    if not plan.python:
+        return
+    back = {call.call: call.lookback or (source.num_candles if lead else 1) for call in plan.python}
+    lookback = max(back.values())
+    first = lookback - 1
+    values: dict[Call, list[Column]] = {call.call: [] for call in plan.python}
+    keys: list[tuple[str, Places]] = []
+    opens = _opens(span, lookback)
+    longest = 0
+    for symbol, frame, places in _symbol_frames(source, span, lookback):
+        rows = places[places >= first]
+        if not len(rows):
+            continue
+        keys.append((symbol, opens[rows]))
+        longest = max(longest, len(places))
+        found = {call.call: np.full(len(rows), np.nan) for call in plan.python}
+        passes: dict[tuple[int, bool], list[PythonCall]] = {}
+        for call in plan.python:
+            once = call.factor.windowed or not exact or len(opens) == lookback
+            passes.setdefault((back[call.call], once), []).append(call)
+        for (window, once), calls in passes.items():
+            if once:
+                _pass(frame, places, first, window, calls, symbol, found, result, len(opens))
+            else:
+                for number, place in enumerate(rows):
+                    low, high = np.searchsorted(places, [place - window + 1, place + 1])
+                    columns, failures = apply(frame.iloc[low:high], calls, symbol)
+                    result.failures += failures
+                    for name, column in columns.items():
+                        found[name][number] = column[-1]
+        for name, column in found.items():
+            values[name].append(column)
+    made = pd.DataFrame(
+        {
+            "symbol": np.repeat([symbol for symbol, _ in keys], [len(times) for _, times in keys]) if keys else [],
+            "open_ms": np.concatenate([times for _, times in keys]) if keys else np.empty(0, dtype=np.int64),
+            **{name.column: np.concatenate(parts) if parts else np.empty(0) for name, parts in values.items()},
+        }
+    )
+    if (
+        len(made) == len(result.frame)
+        and made["open_ms"].equals(result.frame["open_ms"])
+        and (made["symbol"].to_numpy() == result.frame["symbol"].to_numpy()).all()
+    ):
+        result.frame = pd.concat([result.frame, made.drop(columns=["symbol", "open_ms"])], axis=1)
+    else:  # a candle came between the two questions
+        result.frame = result.frame.merge(made, on=["symbol", "open_ms"], how="left")
+    failed = {failure.call for failure in result.failures}
+    for call in plan.python:
+        if (
+            longest
+            and call.lookback is not None
+            and longest < call.lookback
+            and call.call not in failed
+            and result.frame[call.call.column].isna().all()
+        ):
+            result.warnings.append(_too_short(call.call, call.lookback, longest))
+
+
+def _pass(
+    frame: pd.DataFrame,
+    places: Places,
+    first: int,
+    window: int,
+    calls: list[PythonCall],
+    symbol: str,
+    found: dict[Call, Column],
+    result: Result,
+    total: int,
+) -> None:
+    """One pass over what the factors look back at and the rows asked for."""
+    low = first - window + 1
+    there = places >= low
+    gridded = [call for call in calls if call.gridded]
+    plain = [call for call in calls if not call.gridded]
+    wanted = places[places >= first]
+    if plain:
+        columns, failures = apply(frame[there], plain, symbol)
+        result.failures += failures
+        for name, column in columns.items():
+            found[name][:] = column[len(column) - len(wanted) :]
+    if gridded:
+        grid = pd.DataFrame(
+            {name: _spread(frame[name].to_numpy()[there], places[there] - low, total - low) for name in CANDLE_COLUMNS}
+        )
+        columns, failures = apply(grid, gridded, symbol)
+        result.failures += failures
+        present = np.concatenate([[0], np.cumsum(~np.isnan(grid["close"].to_numpy()))])
+        for call in gridded:
+            if call.call not in columns:
+                continue
+            column = columns[call.call][wanted - low]
+            if call.whole:
+                size = call.lookback or 1
+                ends = wanted - low + 1
+                column = np.where(present[ends] - present[np.maximum(ends - size, 0)] == size, column, np.nan)
+            found[call.call][:] = column
+
+
+def _spread(values: Column, places: Places, total: int) -> Column:
+    spread = np.full(total, np.nan)
+    spread[places] = values
+    return spread
+
+
+def _sections(source: Source, plan: Plan, result: Result, first_ms: int, *, exact: bool) -> None:
+    """The columns of Python factors across the market."""
+    frame = result.frame.sort_values(["open_ms", "symbol"], ignore_index=True)
+    times = frame["open_ms"].to_numpy()
+    for call, _ in plan.sections:
+        shown = _section_frame(source, frame)
+        column = np.full(len(frame), np.nan)
+        runs = np.unique(times[times >= first_ms]) if exact and not call.factor.windowed else [None]
+        for run in runs:
+            low, high = 0, len(frame)
+            if run is not None:
+                begin = source.interval.shift(int(run), 1 - (call.lookback or 1))
+                low, high = np.searchsorted(times, [begin, int(run) + 1])
+            values, failures = apply_section(shown.iloc[low:high].reset_index(drop=True), call)
+            result.failures += failures
+            if values is not None:
+                at = times[low:high] >= (first_ms if run is None else run)
+                column[low:high][at] = values[at]
+        frame[call.call.column] = column
+    result.frame = frame.sort_values(["symbol", "open_ms"], ignore_index=True)
+
+
+def _section_frame(source: Source, frame: pd.DataFrame) -> pd.DataFrame:
+    shown = frame.drop(columns="open_ms")
+    shown.insert(0, "candle_begin_time", pd.to_datetime(frame["open_ms"], unit="ms", utc=True).dt.as_unit("ns"))
+    return shown
+
+
+def candles_of(source: Source, symbol: str) -> pd.DataFrame:
+    """The last num_candles candles of a symbol, as the predecessor's files hold them."""
+    newest = source.interval.shift(source.latest_run_time_ms(), -1)
+    first = source.interval.shift(newest, 1 - source.num_candles)
+    span = Range(source.schema, source.interval, first, newest, (symbol,))
+    for _, frame, _ in _symbol_frames(source, span, 1):
+        return frame.copy()
+    return pd.DataFrame(columns=["candle_begin_time", *CANDLE_COLUMNS])
