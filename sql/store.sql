@@ -5,13 +5,13 @@ SELECT epoch_ms(anchor), num_candles FROM main.feeds WHERE feed = $feed;
 
 -- new_feed: note a feed.
 INSERT INTO main.feeds
-VALUES ($feed, $market, $trade_type, $interval, make_timestamptz(1000 * $anchor_ms), $num_candles,
-        make_timestamptz(1000 * $now_ms), make_timestamptz(1000 * $now_ms));
+VALUES ($feed, $market, $trade_type, $interval, make_timestamptz(1000::BIGINT * $anchor_ms), $num_candles,
+        make_timestamptz(1000::BIGINT * $now_ms), make_timestamptz(1000::BIGINT * $now_ms));
 
 -- change_feed: note a feed's new depth or grid.
 UPDATE main.feeds
-SET num_candles = $num_candles, anchor = make_timestamptz(1000 * $anchor_ms),
-    updated_at = make_timestamptz(1000 * $now_ms)
+SET num_candles = $num_candles, anchor = make_timestamptz(1000::BIGINT * $anchor_ms),
+    updated_at = make_timestamptz(1000::BIGINT * $now_ms)
 WHERE feed = $feed;
 
 -- latest: the newest open time of each symbol.
@@ -31,5 +31,5 @@ FROM gaps WHERE list_contains($states, state) ORDER BY gap_start, symbol;
 SELECT epoch_ms(run_time), runs.expected, runs.ready, runs.last_item, runs.repaired, runs.missing,
        list(run_status.item) FILTER (run_status.item IS NOT NULL)
 FROM runs LEFT JOIN run_status USING (run_time)
-WHERE runs.complete_at IS NULL AND runs.run_time >= make_timestamptz(1000 * $since_ms)
+WHERE runs.complete_at IS NULL AND runs.run_time >= make_timestamptz(1000::BIGINT * $since_ms)
 GROUP BY ALL ORDER BY 1;
