@@ -159,7 +159,7 @@ class WeightBudget:
         def ready_ms(now_ms: int) -> int:
             margin_ms = _margin_ms(self._clock, self._least_margin_ms)
             room_ms = self._window.ready_ms(weight, now_ms, urgent=urgent, margin_ms=margin_ms)
-            return max(room_ms, self._penalty.until_ms)
+            return max(room_ms, self._penalty.ready_ms(now_ms))
 
         sent_ms = await self._line.wait(ready_ms, urgent=urgent)
         number = self._window.start(weight, sent_ms)

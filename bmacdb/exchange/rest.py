@@ -335,9 +335,9 @@ async def retrying(
             _tell(told, failure, max(failure.until_ms - clock.now_ms(), 0) / 1000)
             await clock.sleep_until(failure.until_ms)
         else:
-            pause_s = wait_s * random.uniform(0.5, 1.5)
+            pause_s = wait_s * random.uniform(0.5, 1.0)
             _tell(told, failure, pause_s)
-            await pause(min(pause_s, longest_s))
+            await pause(pause_s)
             wait_s = min(wait_s * 2, longest_s)
 
 

@@ -97,10 +97,14 @@ class MinuteWindow:
 
     def _turn(self, now_ms: int) -> None:
         number = now_ms // MINUTE_MS
-        if number > self._minute.number:  # the clock may be set back a little: that opens no minute anew
-            carried = self._carried if number == self._minute.number + 1 else 0
-            charged = carried + sum(request.weight for request in self._in_flight.values())
-            self._minute, self._carried = _Minute(number, charged), 0
+        ahead = number - self._minute.number
+        if ahead in (0, -1):  # the clock may be set back a little: that opens no minute anew
+            return
+        charged = self._carried if ahead == 1 else 0
+        charged += sum(request.weight for request in self._in_flight.values())
+        if ahead < 0:  # set right by much, as when this machine's own clock was wrong: who knows what counted where
+            charged = max(charged, self._minute.used + self._carried)
+        self._minute, self._carried = _Minute(number, charged), 0
 
 
 class SlidingWindow:
@@ -140,6 +144,12 @@ class Penalty:
     def __init__(self) -> None:
         self.until_ms = 0
         self._strikes = 0
+
+    def ready_ms(self, now_ms: int) -> int:
+        """When requests may go on; not after `now_ms` where they may at once."""
+        if self.until_ms - now_ms > self._LONGEST_MS:
+            self.until_ms = 0  # the clock has been set right since: there are no such bans
+        return self.until_ms
 
     def extend(self, until_ms: int) -> None:
         """Nothing may be sent before `until_ms`."""

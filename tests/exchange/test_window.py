@@ -244,6 +244,27 @@ def test_nothing_is_sent_right_after_the_turn() -> None:
     assert window.ready_ms(1, turn_ms + 5, urgent=True, margin_ms=MARGIN_MS) == turn_ms + MARGIN_MS
 
 
+def test_a_clock_that_was_far_ahead_does_not_close_the_window_for_good() -> None:
+    """This machine's own clock may be wrong by months until the exchange's is known; what was used still counts."""
+    window = MinuteWindow(100, reserve=0.0)
+    window.finish(window.start(30, START_MS), START_MS + 9, used=30, margin_ms=MARGIN_MS)
+    earlier_ms = START_MS - 60 * DAY_MS
+    assert window.ready_ms(70, earlier_ms, urgent=True, margin_ms=MARGIN_MS) <= earlier_ms
+    assert window.used(earlier_ms) == 30
+    penalty = Penalty()
+    penalty.strike(START_MS, sent_ms=START_MS, banned=True, told_ms=None)
+    assert penalty.ready_ms(earlier_ms) == 0
+
+
+def test_a_clock_set_back_a_little_opens_no_minute_anew() -> None:
+    """By a correction just after the turn: what the minute before holds is not known any more, so it stays closed."""
+    window = MinuteWindow(100, reserve=0.0)
+    turn_ms = 28_000_001 * MINUTE_MS
+    window.start(90, turn_ms - 5000)
+    assert window.used(turn_ms + 300) == 90
+    assert window.ready_ms(1, turn_ms - 100, urgent=True, margin_ms=MARGIN_MS) == turn_ms + MARGIN_MS
+
+
 def test_a_request_heavier_than_the_limit_goes_alone() -> None:
     """It would wait for ever otherwise."""
     window = MinuteWindow(10, reserve=0.03)
