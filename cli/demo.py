@@ -17,6 +17,7 @@ _SYMBOLS = 50
 _PERIODS = 3
 _SPEED = 12.0
 _NUM_CANDLES = 500
+_LIMIT_SECONDS = 180.0  # a demo that hangs is a demo that failed
 
 _QUERY = """
 SELECT symbol, open_time, close, round(100 * (close / lag_60 - 1), 2) AS change_1h_percent, volume, source
@@ -54,7 +55,7 @@ def demo(
             f"The recorder is the real one: {_NUM_CANDLES} candles of history each, then {_PERIODS} run times.\n"
         )
         final = stack.enter_context(rehearsing(settings, speed=speed, arguments=("--symbols", str(_SYMBOLS))))
-        outcome = record_and_report(final)
+        outcome = record_and_report(final, limit_s=_LIMIT_SECONDS)
         if outcome.reason != "periods":
             raise typer.Exit(130 if outcome.reason == "SIGINT" else 1)
         _show(path)

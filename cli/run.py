@@ -130,15 +130,25 @@ def run(
         raise typer.Exit(130)
 
 
-def record_and_report(settings: Settings) -> Outcome:
-    """Run the recorder to its end, telling what happens on stderr."""
+def record_and_report(settings: Settings, *, limit_s: float | None = None) -> Outcome:
+    """Run the recorder to its end, telling what happens on stderr. Raises BmacdbError after `limit_s` seconds."""
     import asyncio
 
     from bmacdb.cli.console import reporting
+    from bmacdb.errors import BmacdbError
     from bmacdb.recorder.run import record
 
+    async def within_limit() -> Outcome:
+        try:
+            async with asyncio.timeout(limit_s) as limit:
+                return await record(settings, report)
+        except TimeoutError as exc:
+            if not limit.expired():
+                raise
+            raise BmacdbError(f"the recording did not end within {limit_s:g} s. Is this machine very busy?") from exc
+
     with reporting(settings.log_format, settings.timezone) as report:
-        return asyncio.run(record(settings, report))
+        return asyncio.run(within_limit())
 
 
 def register(app: typer.Typer) -> None:
