@@ -70,6 +70,7 @@ class SimulatedExchange:
         lifetime_ms: int = DAY_MS,
         recent: int = 1,
         quiet_closes: bool = True,
+        ping_seconds: float | None = None,
         faults: Iterable[Fault] = (),
         replay: Iterable[Path] = (),
         host: str = "127.0.0.1",
@@ -85,7 +86,7 @@ class SimulatedExchange:
         )
         self.stats = Stats()
         self._script = Script(seed, self.stats)
-        self._quiet_closes = quiet_closes
+        self._quiet_closes, self._ping_seconds = quiet_closes, ping_seconds
         self._spread_ms, self._updates, self._lifetime_ms = close_spread_ms, updates_per_second, lifetime_ms
         self._rest = RestApi(self.universe, self.clock, self.stats, self._script)
         self._connects = RequestLimit(_CONNECTS, 5 * MINUTE_MS)
@@ -232,6 +233,7 @@ class SimulatedExchange:
             opened_ms=self.clock.now_ms(),
             now_ms=self.clock.now_ms,
             stats=self.stats,
+            ping_seconds=self._ping_seconds,
         )
         names = [name for name in (names_in_path or request.query.get("streams", "")).split("/") if name]
         self._connections.add(connection)

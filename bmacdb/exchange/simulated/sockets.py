@@ -44,6 +44,7 @@ class Connection:
         opened_ms: int,
         now_ms: Callable[[], int],
         stats: Stats,
+        ping_seconds: float | None = None,
     ) -> None:
         self.number, self.socket, self.transport = number, socket, transport
         self.futures, self.routed, self.combined = futures, routed, combined
@@ -51,6 +52,7 @@ class Connection:
         self.streams: dict[str, int] = {}  # name -> when it was asked for last (exchange time)
         self._now_ms, self._stats = now_ms, stats
         self._bucket = MessageBucket(rate=10, burst=15) if futures else MessageBucket(rate=5, burst=5)
+        self._ping_seconds = _PING_SECONDS[futures] if ping_seconds is None else (ping_seconds, 3 * ping_seconds)
         self._ponged = 0.0
 
     def __repr__(self) -> str:
@@ -148,7 +150,7 @@ class Connection:
 
     async def keep_alive(self) -> None:
         """Ping for ever; end a connection that does not answer."""
-        every, patience = _PING_SECONDS[self.futures]
+        every, patience = self._ping_seconds
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(every)

@@ -1,0 +1,65 @@
+"""Weight, requests and messages."""
+
+from __future__ import annotations
+
+import pytest
+
+from bmacdb.exchange.simulated.limits import MessageBucket, RequestLimit, WeightLimit, klines_weight, weight_of
+from bmacdb.interval import MINUTE_MS
+from bmacdb.model import Market
+from tests.simulated.support import START_MS
+
+
+@pytest.mark.parametrize(
+    ("limit", "weight"), [(1, 1), (100, 1), (101, 2), (499, 2), (500, 2), (501, 5), (1000, 5), (1001, 10), (1500, 10)]
+)
+def test_futures_klines_cost_by_rows(limit: int, weight: int) -> None:
+    """The measured ladder of both futures markets; spot is flat."""
+    assert klines_weight(Market.USDT_FUTURES, limit) == klines_weight(Market.COIN_FUTURES, limit) == weight
+    assert klines_weight(Market.SPOT, limit) == 2
+
+
+def test_other_endpoints_cost_what_the_exchange_says() -> None:
+    """exchangeInfo 20 on spot and 1 on futures; premiumIndex 10 for all and 1 for one symbol."""
+    assert weight_of(Market.SPOT, "exchangeInfo", limit=500, one_symbol=False) == 20
+    assert weight_of(Market.USDT_FUTURES, "exchangeInfo", limit=500, one_symbol=False) == 1
+    assert weight_of(Market.COIN_FUTURES, "premiumIndex", limit=500, one_symbol=False) == 10
+    assert weight_of(Market.USDT_FUTURES, "premiumIndex", limit=500, one_symbol=True) == 1
+    assert weight_of(Market.SPOT, "time", limit=500, one_symbol=False) == 1
+
+
+def test_weight_is_counted_by_minutes_of_the_clock() -> None:
+    """What fits the limit is served; past it 429 until the minute turns, and then it starts from nothing."""
+    limit = WeightLimit(100)
+    assert [limit.charge(50, START_MS + 59_000).status for _ in range(3)] == [200, 200, 429]
+    assert limit.charge(50, START_MS + 59_500).until_ms == START_MS + MINUTE_MS
+    verdict = limit.charge(50, START_MS + MINUTE_MS)
+    assert (verdict.status, verdict.used) == (200, 50)
+    assert limit.most == 200
+
+
+def test_going_on_past_the_limit_is_banned() -> None:
+    """After twenty refusals in a minute an address gets 418 for two minutes, whatever it does."""
+    limit = WeightLimit(1)
+    statuses = [limit.charge(1, START_MS).status for _ in range(22)]
+    assert statuses == [200] + [429] * 20 + [418]
+    assert limit.charge(1, START_MS + MINUTE_MS).status == 418
+    assert limit.charge(1, START_MS + 2 * MINUTE_MS).status == 200
+
+
+def test_requests_are_counted_over_a_moving_window() -> None:
+    """The oldest request has to leave the window before another is served."""
+    limit = RequestLimit(2, 5 * MINUTE_MS)
+    assert [limit.charge(START_MS + second).status for second in (0, 1000, 2000)] == [200, 200, 429]
+    assert limit.charge(START_MS + 2000).until_ms == START_MS + 5 * MINUTE_MS
+    assert limit.charge(START_MS + 5 * MINUTE_MS).status == 200
+
+
+def test_messages_flow_at_a_rate_with_a_burst() -> None:
+    """Futures: fifteen at once, then ten a second."""
+    bucket = MessageBucket(rate=10, burst=15)
+    assert all(bucket.admit(100.0) for _ in range(15))
+    assert not bucket.admit(100.0)
+    assert bucket.most == 16
+    steady = MessageBucket(rate=10, burst=15)
+    assert all(steady.admit(100 + number / 10) for number in range(100))
