@@ -39,6 +39,9 @@ __all__ = ["Outcome", "record"]
 _QUEUE = 20_000  # messages; a full queue makes the readers wait, and nothing closed is dropped
 _LIMITS = {"spot": 6000, "futures": 2400}  # weight a minute, until exchange info tells
 _SAY_AGAIN_S = 60.0
+_UNREACHABLE = (
+    " If this goes on: check the network, or use a proxy (--proxy or HTTPS_PROXY); --simulate needs no exchange."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,15 +296,15 @@ class _Recorder:
     def _failed_at_start(self, error: ExchangeError, pause: float) -> None:
         if isinstance(error, Blocked):
             raise error
-        self._failed("", error, pause)
+        self._failed("", error, pause, remedy=_UNREACHABLE if isinstance(error, Unreachable) else "")
 
-    def _failed(self, feed: str, error: ExchangeError, pause: float) -> None:
+    def _failed(self, feed: str, error: ExchangeError, pause: float, *, remedy: str = "") -> None:
         """Say that a request failed, the same failure at most once a minute."""
         kind, now = f"{feed}/{type(error).__name__}", self._clock.monotonic()
         if now - self._said.get(kind, -_SAY_AGAIN_S) >= _SAY_AGAIN_S:
             self._said[kind] = now
             again = f" Trying again in {pause:.1f} s." if pause else ""
-            self._notice(Severity.WARNING, "rest", f"{error}{again}", feed or None)
+            self._notice(Severity.WARNING, "rest", f"{error}{again}{remedy}", feed or None)
 
     def _notice(self, severity: Severity, topic: str, text: str, feed: str | None = None) -> None:
         self._report(Notice(self._clock.now_ms(), severity, topic, text, feed))
