@@ -15,7 +15,7 @@ import psutil
 from bmacdb import __version__
 from bmacdb.clock import ServerClock
 from bmacdb.config import Settings
-from bmacdb.errors import Blocked, ExchangeError
+from bmacdb.errors import Blocked, ExchangeError, Unreachable
 from bmacdb.exchange.endpoints import Endpoints
 from bmacdb.exchange.limit import RequestWindow, WeightBudget
 from bmacdb.exchange.market import MarketDesk
