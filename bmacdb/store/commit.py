@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -13,11 +12,9 @@ from bmacdb.model import Batch, Candle, Ready, Run, Source
 from bmacdb.sql import queries
 from bmacdb.store import rows
 from bmacdb.store.frontier import Frontier
-from bmacdb.store.precedence import fold, judge
+from bmacdb.store.precedence import Correction, judge, layers
 
 __all__ = ["FeedWriter", "roll_back"]
-
-_T = TypeVar("_T")
 
 
 def roll_back(connection: duckdb.DuckDBPyConnection) -> None:
@@ -93,8 +90,7 @@ class FeedWriter:
         if batch.candles:
             self._write_candles(batch.candles, batch.recorded_at_ms)
         if batch.ready:
-            ready = {_ready_key(row): row for row in reversed(batch.ready)}  # the first of a key stays
-            self._put("run_status", ready.values(), _ready_key, rows.ready_rows)
+            self._write_ready({_ready_key(row): row for row in reversed(batch.ready)})  # the first of a key stays
         if batch.runs:
             self._write_runs({run.run_time_ms: run for run in batch.runs})
         if batch.gaps:
@@ -114,21 +110,12 @@ class FeedWriter:
             self._slots["exginfo"].put(rows.exginfo_rows(list(infos.values()), batch.recorded_at_ms))
             self.connection.execute(self._sql["exginfo"])
 
-    def _put(
-        self,
-        name: str,
-        values: Iterable[_T],
-        key: Callable[[_T], tuple[str, int]],
-        table_of: Callable[[Sequence[_T]], pa.Table],
-    ) -> list[_T]:
-        """Add the values beyond the frontier of table `name`, merge the others; returns those that were there already
-        (or some that were not, should any of the others have been)."""
-        beyond, others = self._frontiers[name].split(values, key)
+    def _write_ready(self, ready: Mapping[tuple[str, int], Ready]) -> None:
+        beyond, others = self._frontiers["run_status"].split(ready.values(), _ready_key)
         if beyond:
-            self._add(name, table_of(beyond))
-        if others and self._merge(name, table_of(others), [key(value)[1] for value in others]) < len(others):
-            return others
-        return []
+            self._add("run_status", rows.ready_rows(beyond))
+        if others:
+            self._merge("run_status", rows.ready_rows(others), [row.run_time_ms for row in others])
 
     def _write_runs(self, runs: Mapping[int, Run]) -> None:
         _, known = self._frontiers["runs"].split(runs.values(), _run_key)
@@ -153,11 +140,18 @@ class FeedWriter:
         def table_of(some: Sequence[Candle]) -> pa.Table:
             return rows.candle_rows(some, recorded_at_ms)
 
-        standing, corrections = fold(candles)
-        if known := self._put("candles", standing, _candle_key, table_of):
+        first, *repeated = layers(candles)
+        beyond, others = self._frontiers["candles"].split(first, _candle_key)
+        if beyond:
+            self._add("candles", table_of(beyond))
+        corrections: list[Correction] = []
+        for layer in (others, *repeated):
+            times_ms = [candle.open_time_ms for candle in layer]
+            if not layer or self._merge("candles", table_of(layer), times_ms) == len(layer):
+                continue
             replacements: list[Candle] = []
-            later = {_candle_key(candle): candle for candle in known}
-            for recorded in self._disagreeing(known):
+            later = {_candle_key(candle): candle for candle in layer}
+            for recorded in self._disagreeing(times_ms):
                 winner, correction = judge(recorded, later[_candle_key(recorded)])
                 if correction is not None:
                     corrections.append(correction)
@@ -170,9 +164,8 @@ class FeedWriter:
             self._slots["corrections"].put(rows.correction_rows(corrections, recorded_at_ms))
             self.connection.execute(self._sql["corrections"])
 
-    def _disagreeing(self, candles: Sequence[Candle]) -> list[Candle]:
-        """The recorded versions that differ from `candles`, which the slot holds."""
-        times_ms = [candle.open_time_ms for candle in candles]
+    def _disagreeing(self, times_ms: Sequence[int]) -> list[Candle]:
+        """The recorded versions that differ from the candles in the slot, whose times are given."""
         bounds = {"start": 1000 * min(times_ms), "end": 1000 * max(times_ms)}
         found = self.connection.execute(self._sql["disagreeing"], bounds).fetchall()
         return [Candle(*(*row[:-1], Source(row[-1]))) for row in found]

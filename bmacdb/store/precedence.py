@@ -10,6 +10,7 @@ Values are compared exactly: both sides are parsed from the exchange's own digit
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ import msgspec
 
 from bmacdb.model import Candle, Source
 
-__all__ = ["Correction", "fold", "judge", "same_values"]
+__all__ = ["Correction", "judge", "layers", "same_values"]
 
 _RANK = {source: rank for rank, source in enumerate(Source)}
 
@@ -45,14 +46,15 @@ def judge(recorded: Candle, later: Candle) -> tuple[Candle, Correction | None]:
     return recorded, Correction(recorded, later, "recorded")
 
 
-def fold(candles: Iterable[Candle]) -> tuple[list[Candle], list[Correction]]:
-    """One version of each bar, in the order of their first appearance, and what was corrected on the way."""
-    standing: dict[tuple[str, int], Candle] = {}
-    corrections: list[Correction] = []
+def layers(candles: Iterable[Candle]) -> list[list[Candle]]:
+    """The candles apart into lists in which no bar is there twice: the first version of each, then the second, …"""
+    seen: Counter[tuple[str, int]] = Counter()
+    found: list[list[Candle]] = []
     for candle in candles:
         key = (candle.symbol, candle.open_time_ms)
-        if (recorded := standing.setdefault(key, candle)) is not candle:
-            standing[key], correction = judge(recorded, candle)
-            if correction is not None:
-                corrections.append(correction)
-    return list(standing.values()), corrections
+        number = seen[key]
+        seen[key] += 1
+        if number == len(found):
+            found.append([])
+        found[number].append(candle)
+    return found
