@@ -1,7 +1,33 @@
 """bmacdb records the Binance market into one DuckDB file and hands it to every reader on the machine."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from bmacdb.errors import BmacdbError, ConfigError, ExchangeError, StoreError, UsageError
 
-__all__ = ["BmacdbError", "ConfigError", "ExchangeError", "StoreError", "UsageError", "__version__"]
+if TYPE_CHECKING:
+    from bmacdb.store.reader import Reader, connect
+
+__all__ = [
+    "BmacdbError",
+    "ConfigError",
+    "ExchangeError",
+    "Reader",
+    "StoreError",
+    "UsageError",
+    "__version__",
+    "connect",
+]
 
 __version__ = "0.1.0"
+
+_LAZY = {"Reader": "bmacdb.store.reader", "connect": "bmacdb.store.reader"}
+
+
+def __getattr__(name: str) -> Any:
+    # Readers need DuckDB and Arrow; `import bmacdb` alone must stay light.
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

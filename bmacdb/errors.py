@@ -1,20 +1,24 @@
 """The error tree. Every message says what happened, the value seen, and the remedy.
 
-    BmacdbError
-    ├── UsageError              what the user asked for cannot be (exit status 2)
-    │   └── ConfigError         the same, with the place in a file
-    ├── ExchangeError           the exchange did not answer as hoped
-    │   ├── Unreachable         no connection, time-out, 5xx: try again
-    │   ├── RateLimited         429 or 418: wait until `until_ms`
-    │   ├── Blocked             451 or 403: the exchange does not serve this address
-    │   ├── Malformed           a body or frame that does not parse
-    │   └── Rejected            the exchange understood and refused (code, message)
-    └── StoreError              the database file
-        ├── FileHeld            another process has it open
-        ├── NotABmacdbFile      no DuckDB file, or one of something else
-        ├── SchemaTooNew        written by a newer bmacdb
-        ├── Unwritable          directory or file cannot be written
-        └── StoreFull           no space left; what was committed is safe
+BmacdbError
+├── UsageError              what the user asked for cannot be (exit status 2)
+│   └── ConfigError         the same, with the place in a file
+├── ExchangeError           the exchange did not answer as hoped
+│   ├── Unreachable         no connection, time-out, 5xx: try again
+│   ├── RateLimited         429 or 418: wait until `until_ms`
+│   ├── Blocked             451 or 403: the exchange does not serve this address
+│   ├── Malformed           a body or frame that does not parse
+│   └── Rejected            the exchange understood and refused (code, message)
+└── StoreError              the database file
+    ├── FileHeld            another process has it open
+    ├── NotABmacdbFile      no DuckDB file, or one of something else
+    ├── SchemaTooNew        written by a newer bmacdb
+    ├── Unwritable          directory or file cannot be written
+    ├── StoreFull           no space left; what was committed is safe
+    └── ReadError           a reader could not get what it asked for
+        ├── QueryFailed     the query itself: syntax, names, types, memory
+        │   └── QueryRefused  a live recorder answers questions, and this was none
+        └── NothingToRead   neither a recorder that answers nor a file that opens
 """
 
 from __future__ import annotations
@@ -23,14 +27,18 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 __all__ = [
-    "BmacdbError",
     "Blocked",
+    "BmacdbError",
     "ConfigError",
     "ExchangeError",
     "FileHeld",
     "Malformed",
     "NotABmacdbFile",
+    "NothingToRead",
+    "QueryFailed",
+    "QueryRefused",
     "RateLimited",
+    "ReadError",
     "Rejected",
     "SchemaTooNew",
     "StoreError",
@@ -131,3 +139,19 @@ class Unwritable(StoreError):
 
 class StoreFull(StoreError):
     """No space left. What was committed is safe; the batch at hand was rolled back."""
+
+
+class ReadError(StoreError):
+    """A reader could not get what it asked for."""
+
+
+class QueryFailed(ReadError):
+    """The query cannot be answered: its syntax, its names or types, or the memory it would take."""
+
+
+class QueryRefused(QueryFailed):
+    """A live recorder answers queries alone; this was something else, or reached for files, settings or secrets."""
+
+
+class NothingToRead(ReadError):
+    """Neither a recorder that answers nor a file that can be opened."""

@@ -1,0 +1,110 @@
+"""The two roads to the data: Quack to a live recorder, or the file itself, read-only."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from bmacdb.errors import FileHeld, NothingToRead, QueryFailed, QueryRefused
+from bmacdb.store.extensions import load_quack
+from bmacdb.store.faults import opening_error
+from bmacdb.store.literals import literal
+from bmacdb.store.sidefile import Live
+
+__all__ = ["LinkLost", "LiveLink", "ask_file"]
+
+_LOST = re.compile(
+    r"could not connect|server returned nothing|invalid connection id|connection (refused|reset|error)|"
+    r"failed to (send|read|connect)|authentication failed|could not establish|timeout was reached|"
+    r"database was closed|HTTP (GET|POST) error",
+    re.I,
+)
+_REFUSED = re.compile(r"the recorder refuses this query: (.*)|authorization failed", re.I)
+
+
+class LinkLost(Exception):
+    """The recorder at the other end does not answer any more; nothing is wrong with the query."""
+
+
+class LiveLink:
+    """A kept connection to a live recorder; used from one thread at a time."""
+
+    def __init__(self, live: Live) -> None:
+        """Raises LinkLost when nobody answers, QueryFailed when this machine lacks the extensions."""
+        self.live = live
+        self._connection = duckdb.connect(":memory:", config={"threads": "1", "autoinstall_known_extensions": "false"})
+        try:
+            try:
+                load_quack(self._connection)
+            except duckdb.Error as error:
+                raise NothingToRead(
+                    f"a recorder (process {live.pid}) has the database, and this machine cannot speak to it: {error} "
+                    "Install what is missing: pip install duckdb-extension-quack==1.5.5 duckdb-extension-httpfs==1.5.5."
+                ) from error
+            self._connection.execute("SET TimeZone = 'UTC'")
+            # A query that is sent again would run twice at the recorder.
+            self._connection.execute("SET http_retries = 0")
+            try:
+                self._connection.execute(f"ATTACH '{live.uri}' AS db (TYPE quack, TOKEN {literal(live.token)})")
+            except duckdb.Error as error:
+                raise LinkLost(str(error)) from error
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def ask(self, query: str) -> pa.Table:
+        """The answer to a query that runs at the recorder. Raises LinkLost, QueryRefused, QueryFailed."""
+        try:
+            return self._connection.execute(f"FROM quack_query_by_name('db', {literal(query)})").to_arrow_table()
+        except duckdb.Error as error:
+            raise _told(error, query) from error
+
+    def close(self) -> None:
+        # Detaching says goodbye to the recorder, which else keeps the session.
+        with contextlib.suppress(duckdb.Error):
+            self._connection.execute("DETACH db")
+        self._connection.close()
+
+
+def ask_file(path: Path, query: str) -> pa.Table:
+    """The answer to a query from a file at rest, which is closed again at once: a recorder may want to start.
+
+    Raises FileHeld when a process has it for writing, NothingToRead, QueryFailed and what `opening_error` tells.
+    """
+    if not path.exists():
+        raise NothingToRead(
+            f"{path} does not exist, and no recorder serves it: start one with bmacdb run, or give its path."
+        )
+    try:
+        connection = duckdb.connect(path, read_only=True, config={"autoinstall_known_extensions": "false"})
+    except duckdb.Error as error:
+        problem = opening_error(path, error)
+        if isinstance(problem, FileHeld):
+            raise FileHeld(
+                f"{path} is held by {f'process {problem.pid}' if problem.pid else 'another process'}, which does not "
+                "answer readers (yet): if it is a recorder, it says at its start what it lacks for that.",
+                pid=problem.pid,
+            ) from error
+        raise problem from error
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection.execute(query).to_arrow_table()
+    except duckdb.Error as error:
+        raise _told(error, query) from error
+    finally:
+        connection.close()
+
+
+def _told(error: duckdb.Error, query: str) -> Exception:
+    text = str(error)
+    if refused := _REFUSED.search(text):
+        why = refused[1] or "it is not a query. A recorder answers SELECT, FROM, WITH, DESCRIBE, SHOW and EXPLAIN."
+        return QueryRefused(f"the recorder refuses this query: {why}")
+    if _LOST.search(text):
+        return LinkLost(text)
+    shown = text.split("\n\nLINE 1: FROM quack_query_by_name")[0].strip()
+    return QueryFailed(shown)

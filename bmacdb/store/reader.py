@@ -1,0 +1,223 @@
+"""Reading: the same object whether a recorder is alive or the file is at rest.
+
+Where a recorder is alive, queries go to it; else the file is opened read-only for the length of a query. A recorder
+that ends or starts in between is no matter: the next query goes the other way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+
+from bmacdb.clock import Clock, SystemClock, from_ms, to_ms
+from bmacdb.errors import FileHeld, NothingToRead, UsageError, did_you_mean
+from bmacdb.sql import queries
+from bmacdb.store import sidefile
+from bmacdb.store.link import LinkLost, LiveLink, ask_file
+from bmacdb.store.literals import bind
+from bmacdb.store.result import Result
+from bmacdb.store.waiting import Readiness, Waiter
+
+__all__ = ["Reader", "Readiness", "Result", "connect"]
+
+_MOST_CANDLES = 2**31
+_TAKEOVER_S = 5.0  # a recorder that starts has the file some moments before it answers
+
+
+def connect(path: str | Path = "bmac.duckdb", *, clock: Clock | None = None) -> Reader:
+    """A reader of the database at `path`. Nothing is opened before the first question.
+
+    `clock` is for rehearsals whose exchange runs on a time of its own.
+    """
+    return Reader(Path(path), clock=clock or SystemClock())
+
+
+class Reader:
+    """Made by `connect`. May be used from several threads, which take turns; close it, or use it in a `with`."""
+
+    def __init__(self, path: Path, *, clock: Clock) -> None:
+        self.path = path
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._link: LiveLink | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"live at {self._link.live.uri}" if self._link else "at rest"
+        return f"<Reader {self.path} {state}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """Let go of the recorder; nothing happens the second time."""
+        with self._lock:
+            self._closed = True
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    @property
+    def live(self) -> bool:
+        """Whether a recorder is alive now."""
+        return sidefile.find(self.path) is not None
+
+    # Asking
+
+    def sql(self, query: str, params: Sequence[object] | Mapping[str, object] | None = None) -> Result:
+        """Ask anything in SQL: tables of `main` (`candles WHERE feed = …`) or of a feed (`usdt_perp_5m.candles`).
+
+        `params` are values for `?`, `$1` or `$name`; they get into the query as typed literals, never as text.
+        Raises QueryRefused (a live recorder answers questions alone), QueryFailed, FileHeld, NothingToRead, UsageError.
+        """
+        return Result(self._ask(bind(query, params)))
+
+    def _ask(self, query: str) -> pa.Table:
+        until = monotonic() + _TAKEOVER_S
+        with self._lock:
+            while True:
+                if self._closed:
+                    raise UsageError(f"this reader of {self.path} is closed: connect again.")
+                try:
+                    link = self._connected()
+                    return ask_file(self.path, query) if link is None else link.ask(query)
+                except LinkLost as error:
+                    self._drop()
+                    if monotonic() > until:
+                        raise NothingToRead(
+                            f"the recorder of {self.path} does not answer: {error} Is it still running? (bmacdb status)"
+                        ) from error
+                except FileHeld:
+                    if monotonic() > until:
+                        raise
+                sleep(0.05)
+
+    def _connected(self) -> LiveLink | None:
+        """The link to the recorder that is alive now; None when the file is at rest."""
+        if self._link is None and (live := sidefile.find(self.path)) is not None:
+            self._link = LiveLink(live)
+        return self._link
+
+    def _named(self, name: str, **params: object) -> Result:
+        return self.sql(queries("reader")[name].sql, params)
+
+    def feeds(self) -> Result:
+        """What is recorded, one row a feed: feed, market, trade_type, interval, anchor, num_candles, created_at."""
+        return self._named("feeds")
+
+    def feed_name(self, feed: str | None = None) -> str:
+        """`feed` as it is, checked; where None, the only one there is. Raises UsageError."""
+        known = [str(row[0]) for row in self.feeds()]
+        if feed in known:
+            return str(feed)
+        if feed is not None:
+            raise UsageError(f"feed {feed!r} is not one of {', '.join(known) or 'none'}.{did_you_mean(feed, known)}")
+        if len(known) != 1:
+            raise UsageError(f"{self.path} holds {len(known)} feeds ({', '.join(known)}): say which with feed=….")
+        return known[0]
+
+    def candles(
+        self,
+        symbol: str,
+        *,
+        feed: str | None = None,
+        start: datetime | int | str | None = None,
+        end: datetime | int | str | None = None,
+        limit: int | None = None,
+    ) -> Result:
+        """The candles of a symbol that open in [start, end), oldest first; the last `limit` of them where given.
+
+        Columns as in the table: symbol, open_time (UTC), open, high, low, close, volume, quote_volume, trade_num,
+        taker_buy_base_asset_volume, taker_buy_quote_asset_volume, source, recorded_at. A symbol that is not there has
+        no rows. Times are datetimes (naive: UTC), milliseconds, or ISO texts.
+        """
+        return self._named(
+            "candles",
+            feed=self.feed_name(feed),
+            symbol=symbol,
+            start=from_ms(0) if start is None else _moment(start),
+            end=datetime(9999, 1, 1, tzinfo=UTC) if end is None else _moment(end),
+            limit=_MOST_CANDLES if limit is None else limit,
+        )
+
+    def run_status(self, run_time: datetime | int | str, *, feed: str | None = None) -> Result:
+        """What is ready for a run time, in the order in which it came: item (a symbol, `exginfo`, `funding`), ready_at,
+        source."""
+        return self._named("run_status", feed=self.feed_name(feed), run_time=_moment(run_time))
+
+    # Waiting
+
+    async def wait_ready(
+        self,
+        run_time: datetime | int | str,
+        symbols: Collection[str] | None = None,
+        timeout: float = 40.0,
+        feed: str | None = None,
+    ) -> Readiness:
+        """Wait until the whole market of `run_time` is committed, or all of `symbols`.
+
+        Gives up `timeout` seconds after the run time, or after the call where that is later, and then says who is late.
+        The recorder's events wake it; a lost one, or a recorder that starts anew, delays it by a second or so.
+        """
+        return await self._waiter(run_time, symbols, timeout, feed).wait()
+
+    def wait_ready_blocking(
+        self,
+        run_time: datetime | int | str,
+        symbols: Collection[str] | None = None,
+        timeout: float = 40.0,
+        feed: str | None = None,
+    ) -> Readiness:
+        """`wait_ready` for programs without an event loop."""
+        return self._waiter(run_time, symbols, timeout, feed).run()
+
+    def _waiter(
+        self, run_time: datetime | int | str, symbols: Collection[str] | None, timeout: float, feed: str | None
+    ) -> Waiter:
+        if isinstance(symbols, str):
+            symbols = (symbols,)
+        return Waiter(
+            self.path,
+            self._named,
+            lambda: self.feed_name(feed),
+            run_time_ms=to_ms(_moment(run_time)),
+            symbols=None if symbols is None else frozenset(symbols),
+            timeout=timeout,
+            clock=self._clock,
+        )
+
+
+def _moment(value: datetime | int | str) -> datetime:
+    """A point in time as a datetime in UTC. Raises UsageError."""
+    if isinstance(value, int):
+        return from_ms(value)
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise UsageError(f"time {value!r} is not an ISO time, as 2024-08-03T12:50:00Z is.") from error
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
