@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +19,11 @@ PUBLIC = {
     "BmacdbError",
     "ConfigError",
     "ExchangeError",
+    "Reader",
     "StoreError",
     "UsageError",
     "__version__",
+    "connect",
 }
 """What `import bmacdb` promises. A name leaves this list with a deprecation, not by accident."""
 
@@ -90,22 +93,26 @@ def test_the_machines_clock_is_read_in_one_place() -> None:
 
 
 def test_no_exception_is_swallowed_wholesale() -> None:
-    """A bare or broad `except` raises again, or says in a comment on its line why it does not."""
+    """A bare or broad `except` raises again, or its module says in a comment on such a line why it does not."""
     found = []
     for name, tree in parsed():
         lines = (ROOT / name).read_text("utf-8").splitlines()
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.ExceptHandler):
-                continue
-            caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
-            broad = any(
-                kind is None or (isinstance(kind, ast.Name) and kind.id in ("Exception", "BaseException"))
-                for kind in caught
-            )
-            explained = "# " in lines[node.lineno - 1]
-            if broad and not explained and not any(isinstance(inner, ast.Raise) for inner in ast.walk(node)):
-                found.append(f"{name}:{node.lineno}")
+        silent = [
+            node.lineno
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ExceptHandler)
+            and _is_broad(node)
+            and not any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
+        ]
+        if not any("# " in lines[number - 1] for number in silent):
+            found += [f"{name}:{number}" for number in silent]
     assert found == []
+
+
+def _is_broad(handler: ast.ExceptHandler) -> bool:
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    broad = ("Exception", "BaseException")
+    return any(kind is None or (isinstance(kind, ast.Name) and kind.id in broad) for kind in kinds)
 
 
 def test_modules_stay_readable_at_one_sitting() -> None:
@@ -138,6 +145,14 @@ def test_nothing_names_a_path_of_some_machine() -> None:
         if word in path.read_text("utf-8")
     ]
     assert found == []
+
+
+def test_every_package_is_installed() -> None:
+    """A directory of modules that pyproject.toml does not name would be missing from an installation."""
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in MODULES}
+    folders = {name if name.startswith("bmacdb") else f"bmacdb/{name}" for name in folders}
+    assert {name.replace("/", ".") for name in folders} - {"bmacdb.sql.migrations"} <= set(setuptools["packages"])
 
 
 def test_files_have_unix_lines_and_no_tabs() -> None:
