@@ -24,6 +24,8 @@ __all__ = ["FORMATS", "check_output", "emit"]
 FORMATS = ("table", "csv", "json", "parquet", "arrow")
 """`table` is for eyes; `json` is one array of objects; `arrow` is an IPC file with -o, an IPC stream in a pipe."""
 
+_TERMINAL_ROWS = 1000  # of a table for eyes; files and pipes get all of it
+
 _BINARY = frozenset({"parquet", "arrow"})
 
 
@@ -202,19 +204,32 @@ def _aligned(table: pa.Table) -> Iterator[str]:
 
 def _print_table(table: pa.Table) -> None:
     if not sys.stdout.isatty():
-        encoding = sys.stdout.encoding or "utf-8"
-        for line in _aligned(table):
-            sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-        sys.stdout.flush()
+        _print_aligned(table)
         return
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
+    more = table.num_rows - _TERMINAL_ROWS
+    table = table.slice(0, _TERMINAL_ROWS)
     columns, right = _columns(table)
     shown = Table(header_style="bold")
     for name, to_right in zip(table.column_names, right, strict=True):
         shown.add_column(Text(name), justify="right" if to_right else "left", no_wrap=True)
     for row in zip(*columns, strict=True):
         shown.add_row(*map(Text, row))
-    Console(file=sys.stdout).print(shown)
+    console = Console(file=sys.stdout)
+    if Measurement.get(console, console.options.update(max_width=100_000), shown).maximum > console.width:
+        _print_aligned(table)  # whole cells that the terminal folds are better than cut ones
+    else:
+        console.print(shown)
+    if more > 0:
+        print(f"… and {more} more rows: ask for fewer, or give -o FILE or a pipe.", file=sys.stderr)
+
+
+def _print_aligned(table: pa.Table) -> None:
+    encoding = sys.stdout.encoding or "utf-8"
+    for line in _aligned(table):
+        sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    sys.stdout.flush()

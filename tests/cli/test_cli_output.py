@@ -48,13 +48,37 @@ def test_a_pipe_gets_aligned_plain_text(capsysbinary: pytest.CaptureFixture[byte
     ]
 
 
-def test_a_terminal_gets_a_drawn_table() -> None:
+def test_a_terminal_gets_a_drawn_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same cells, drawn."""
+    monkeypatch.setenv("COLUMNS", "200")
     terminal = Terminal()
     with redirect_stdout(terminal):
         emit(TABLE)
     assert "币安人生USDT" in terminal.getvalue()
     assert "┃" in terminal.getvalue()
+
+
+def test_a_narrow_terminal_gets_whole_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the drawn table does not fit, aligned lines are printed and nothing is cut."""
+    monkeypatch.setenv("COLUMNS", "40")
+    terminal = Terminal()
+    with redirect_stdout(terminal):
+        emit(TABLE)
+    assert "2026-11-23 15:10:00+00:00" in terminal.getvalue()
+    assert "┃" not in terminal.getvalue()
+
+
+def test_a_terminal_is_not_flooded(capsys: pytest.CaptureFixture[str]) -> None:
+    """Beyond a thousand rows a terminal gets the number of the rest; a pipe gets all rows."""
+    long = pa.table({"n": list(range(1500))})
+    terminal = Terminal()
+    with redirect_stdout(terminal):
+        emit(long)
+    assert "999" in terminal.getvalue()
+    assert "1000" not in terminal.getvalue()
+    assert "500 more rows" in capsys.readouterr().err
+    emit(long)
+    assert len(capsys.readouterr().out.splitlines()) == 1501
 
 
 def test_json_is_one_array_of_objects(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
