@@ -8,11 +8,12 @@ import socket
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from bmacdb.clock import ManualClock, ServerClock
 from bmacdb.errors import Blocked, ExchangeError, Malformed, RateLimited, Rejected, Unreachable, UsageError
 from bmacdb.exchange.endpoints import Endpoints
-from bmacdb.exchange.rest import PAGE_ROWS, RestClient, kline_weight, retrying
+from bmacdb.exchange.rest import PAGE_ROWS, RestClient, kline_weight, open_session, retrying
 from bmacdb.interval import DAY_MS, MINUTE_MS, Interval
 from bmacdb.model import Candle, Market
 from tests.exchange.support import NOW_MS, Answer, ScriptedServer, client_of, fixed_clock, serving
@@ -457,3 +458,35 @@ async def test_a_rate_limit_is_waited_for_by_the_exchanges_clock() -> None:
 def test_a_server_of_the_tests_names_itself() -> None:
     """What the scripts stand on: REST and websocket URLs of the same place."""
     assert ScriptedServer(url="http://127.0.0.1:5").endpoints == Endpoints("http://127.0.0.1:5", "ws://127.0.0.1:5")
+
+
+async def test_a_websocket_may_be_silent_for_longer_than_a_request() -> None:
+    """The session's time-out is for connecting and for the first answer."""
+
+    async def speak_late(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await asyncio.sleep(0.6)
+        await socket.send_str("hello")
+        await socket.receive()
+        return socket
+
+    async def hang(request: web.Request) -> web.Response:
+        await asyncio.sleep(30)
+        return web.Response()
+
+    application = web.Application()
+    application.router.add_get("/speak", speak_late)
+    application.router.add_get("/hang", hang)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        async with open_session(timeout_s=0.2) as session:
+            async with session.ws_connect(f"ws://{host}:{port}/speak") as listening:
+                assert await listening.receive_str() == "hello"
+            with pytest.raises(TimeoutError):
+                await session.ws_connect(f"ws://{host}:{port}/hang")
+    finally:
+        await runner.cleanup()
