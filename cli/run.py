@@ -152,4 +152,4 @@ def record_and_report(settings: Settings, *, limit_s: float | None = None) -> Ou
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(run)
+    app.command(short_help="Record a market until stopped.")(run)
