@@ -17,7 +17,9 @@ _HELD = re.compile(r"conflicting lock is held|being used by another process|alre
 _PID = re.compile(r"\(PID (\d+)\)")
 _FOREIGN = re.compile(r"not a valid DuckDB database|corrupt|encrypt|checksum|failed to deserialize|magic bytes", re.I)
 _NEWER = re.compile(r"(created|written) with (a|an) (newer|later)|newer (storage )?version|version number", re.I)
-_FORBIDDEN = re.compile(r"permission denied|access is denied|read-only file system|operation not permitted", re.I)
+_FORBIDDEN = re.compile(
+    r"permission denied|access is denied|read-only file system|operation not permitted|no such file or directory", re.I
+)
 _FULL = re.compile(
     r"no space left|disk (is )?full|not enough space|file too large|quota exceeded|could not write|failed to write",
     re.I,
@@ -48,7 +50,7 @@ def opening_error(path: Path, error: duckdb.Error) -> StoreError:
             pid=pid,
         )
     if _FORBIDDEN.search(text):
-        return Unwritable(f"{path} cannot be opened for writing: {text}. Give its owner's rights, or another --db.")
+        return Unwritable(f"{path} cannot be opened for writing: {text}. Mend its permissions, or give another --db.")
     if _FULL.search(text):
         return StoreFull(f"{path} cannot be opened, the disk is full: {text}. Make room and start again.")
     if _NEWER.search(text):
