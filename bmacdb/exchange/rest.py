@@ -40,6 +40,9 @@ PAGE_ROWS: dict[Market, int] = {Market.SPOT: 1000, Market.USDT_FUTURES: 499, Mar
 
 _MOST_ROWS = {Market.SPOT: 1000, Market.USDT_FUTURES: 1500, Market.COIN_FUTURES: 1500}
 _FUNDING_ROWS = 1000
+_INFO_PATIENCE = 4  # times the time-out: a body of megabytes over a slow line
+# Spot lists for every symbol all groups of accounts that may trade it, which is most of the body.
+_INFO_PARAMS = {Market.SPOT: {"showPermissionSets": "false"}, Market.USDT_FUTURES: {}, Market.COIN_FUTURES: {}}
 _INFO_WEIGHT = {Market.SPOT: 20, Market.USDT_FUTURES: 1, Market.COIN_FUTURES: 1}
 _PREMIUM_INDEX_WEIGHT = 10
 
@@ -107,8 +110,8 @@ class RestClient:
         self.market = market
         self._base = endpoints.rest(market)
         self._session, self._clock, self._budget, self._funding_window = session, clock, budget, funding_window
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._proxy = None if endpoints.loopback else proxy
+        self._timeout_s = timeout_s
+        self._proxy = None if endpoints.loopback else proxy or None
 
     def __repr__(self) -> str:
         return f"<RestClient {self.market} {self._base} {self._budget!r}>"
@@ -124,7 +127,13 @@ class RestClient:
 
     async def exchange_info(self) -> ExchangeInfo:
         """The market's symbols. The budget learns the weight limit from it."""
-        answer = await self._get("exchangeInfo", {}, weight=_INFO_WEIGHT[self.market], urgent=True)
+        answer = await self._get(
+            "exchangeInfo",
+            _INFO_PARAMS[self.market],
+            weight=_INFO_WEIGHT[self.market],
+            urgent=True,
+            patience=_INFO_PATIENCE,
+        )
         info = await _off_loop(answer.body, lambda body: parse_exchange_info(self.market, body))
         if info.weight_limit is not None:
             self._budget.tell_limit(self.market, info.weight_limit)
@@ -224,17 +233,20 @@ class RestClient:
         if self.market is Market.SPOT:
             raise UsageError("there is no funding on spot: ask a futures market.")
 
-    async def _get(self, path: str, params: dict[str, str], *, weight: int, urgent: bool) -> _Answer:
+    async def _get(
+        self, path: str, params: dict[str, str], *, weight: int, urgent: bool, patience: float = 1.0
+    ) -> _Answer:
         """The body of a request that was served."""
         what = f"{self.market} {path}{''.join(f' {params[name]}' for name in ('symbol', 'interval') if name in params)}"
+        timeout_s = self._timeout_s * patience
         with await self._budget.acquire(weight, urgent=urgent) as lease:
             sent = self._clock.monotonic()
-            with _translated(what, self._timeout.total):
+            with _translated(what, timeout_s):
                 async with self._session.get(
                     f"{self._base}/{path}",
                     params=params,
                     proxy=self._proxy,
-                    timeout=self._timeout,
+                    timeout=aiohttp.ClientTimeout(total=timeout_s),
                     allow_redirects=False,
                 ) as response:
                     received = self._clock.monotonic()
@@ -289,7 +301,7 @@ async def _off_loop(body: bytes, parse: Callable[[bytes], T]) -> T:
 
 
 @contextmanager
-def _translated(what: str, timeout_s: float | None) -> Iterator[None]:
+def _translated(what: str, timeout_s: float) -> Iterator[None]:
     """The transport's exceptions as ours. Their texts may quote URLs: what could be a password is cut out."""
     try:
         yield

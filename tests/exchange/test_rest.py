@@ -116,6 +116,7 @@ async def test_exchange_info_tells_the_budget_its_limit(data: Path) -> None:
     async with serving(Answer(body)) as server, client_of(server, Market.SPOT) as (client, budget):
         info = await client.exchange_info()
         assert [symbol.symbol for symbol in info.symbols] == ["AAAUSDT", "BBBBTC"]
+        assert server.queries == [{"showPermissionSets": "false"}]
         assert budget.limit == 6000
         assert budget.used == 20
 
