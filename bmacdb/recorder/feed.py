@@ -30,6 +30,7 @@ __all__ = ["FeedPlan", "FeedRecorder", "plan_feed"]
 _HISTORY_PATIENCE_S = 120  # how long live waits for the whole window; then the newest page of each symbol is enough
 _SAFELY_CLOSED_MS = 2_000  # REST is not asked for bars that closed more recently than this
 _UPDATE_ATTEMPTS = 5
+_AUDIT_EVERY_S = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class FeedRecorder:
         self.edges = FeedEdges(
             self.state,
             listen=self._listen,
-            backfill=self.history.request,
+            backfill=self._backfill,
             owed=self._owed,
             offer=fetchers.offer,
             taken=fetchers.taken,
@@ -141,6 +142,8 @@ class FeedRecorder:
     async def _holes(self, symbols: Iterable[str] | None) -> Mapping[str, tuple[Segment, ...]]:
         """What the window lacks of `symbols` (None: all), leaving out what is known to be absent or under repair."""
         interval = self.feed.interval
+        if interval.length_ms > 2 * _SAFELY_CLOSED_MS:  # or the newest bar would be left out
+            await self._clock.sleep_until(interval.floor(self._clock.now_ms()) + _SAFELY_CLOSED_MS)
         end_ms = interval.floor(self._clock.now_ms() - _SAFELY_CLOSED_MS)
         start_ms = interval.shift(end_ms, -self._settings.num_candles)
         wanted = self.state.expected if symbols is None else self.state.expected.intersection(symbols)
@@ -176,9 +179,12 @@ class FeedRecorder:
                 self.feed, clock=self._clock, put=self._put, at_boundary=self._at_boundary, skipped=self._skipped
             )
             tasks.create_task(alarm.run(first_ms))
-            # Bars that closed between the last page of history and the first run.
+            # Bars that closed between the last page of history and the first run; then, now and again, whatever may
+            # have been lost for a reason that nobody thought of.
             await self._clock.sleep_until(first_ms + _SAFELY_CLOSED_MS)
-            self.history.request()
+            while True:
+                self.history.request()
+                await self._clock.sleep(_AUDIT_EVERY_S)
 
     async def _enough_history(self) -> None:
         """Until the window is full, or, when that takes long, until every symbol has its newest page."""
@@ -227,6 +233,17 @@ class FeedRecorder:
         self._listening.set()
         for group in self.listeners.listen(symbols):
             self._report(ListenGroup(self._clock.now_ms(), self.feed.name, group.group, group.streams))
+
+    def _backfill(self, symbols: list[str]) -> None:
+        """Fetch what new symbols have made, now and once more when the first run that expects them is past."""
+        self.history.request(symbols)
+        if self._updates is not None:
+            self._updates.create_task(self._backfill_again(symbols))
+
+    async def _backfill_again(self, symbols: list[str]) -> None:
+        run_time_ms = self.feed.interval.boundary_after(self._clock.now_ms())
+        await self._clock.sleep_until(run_time_ms + _SAFELY_CLOSED_MS)
+        self.history.request(symbols)
 
     def _owed(self, bars: list[tuple[str, int]]) -> None:
         """REST had bars with trades that the stream did not bring: was it one frame that got lost, or all of them?"""

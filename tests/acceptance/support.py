@@ -75,6 +75,13 @@ class Recorder:
             assert self.process.returncode is None, self.story()
             await asyncio.sleep(0.01)
 
+    async def until_whole(self) -> None:
+        """Wait for a moment at which every run that has begun is complete."""
+        while {e["run_time"] for e in self.told("run_started")} - {e["run_time"] for e in self.told("run_complete")}:
+            assert self.process is not None
+            assert self.process.returncode is None, self.story()
+            await asyncio.sleep(0.01)
+
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(number)
@@ -101,13 +108,12 @@ def query(path: Path, sql: str, *parameters: object) -> list[tuple[object, ...]]
 
 def recorded(path: Path, feed: str, symbol: str) -> list[Row]:
     """Every recorded bar of a symbol, oldest first, as the exchange would answer it."""
-    rows = query(
+    return query(  # type: ignore[return-value]
         path,
         f"SELECT epoch_ms(open_time), open, high, low, close, volume, quote_volume, trade_num, "
         f"taker_buy_base_asset_volume, taker_buy_quote_asset_volume FROM {feed}.candles WHERE symbol = ? ORDER BY 1",
         symbol,
     )
-    return rows  # type: ignore[return-value]
 
 
 def agrees(
