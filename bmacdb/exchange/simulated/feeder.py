@@ -27,6 +27,7 @@ __all__ = ["Feeder"]
 
 _SLICE_MS = 5.0  # closing frames leave in slices of so many real milliseconds
 _LEAD_MS = 250.0  # and are made so many real milliseconds before the boundary
+_MOST_CAUGHT_UP = 100  # bars
 _TICK = 0.01  # seconds between two helpings of updates
 
 
@@ -115,9 +116,9 @@ class Feeder:
         held: list[tuple[StreamKey, Frame]] = []
         while True:
             boundary_ms = interval.boundary_after(done_ms)
-            # A clock that has been set on is not followed bar by bar.
+            # A late loop catches up bar by bar; a clock that was set on by far is not followed.
             now_ms = self._clock.now_ms()
-            if now_ms > interval.next(boundary_ms):
+            if now_ms > interval.shift(boundary_ms, _MOST_CAUGHT_UP):
                 boundary_ms = interval.boundary_after(now_ms)
             lead_ms = min(_LEAD_MS * self._speed, (boundary_ms - interval.shift(boundary_ms, -1)) / 4)
             await self._clock.sleep_until(round(boundary_ms - lead_ms))
@@ -199,15 +200,23 @@ class Feeder:
     async def _send_closes(
         self, interval: Interval, frames: Sequence[tuple[StreamKey, Frame]], doomed: Mapping[Connection, SocketDies]
     ) -> None:
-        loop = asyncio.get_running_loop()
         spread = self._spread_seconds(interval)
+        if not doomed:
+            await self._send_spread(frames, spread)
+            return
+        half = len(frames) // 2
+        await self._send_spread(frames[:half], spread / 2)
+        for connection in doomed:  # those that break midway; the others have gone before
+            connection.die()
+        await self._send_spread(frames[half:], spread / 2)
+
+    async def _send_spread(self, frames: Sequence[tuple[StreamKey, Frame]], spread: float) -> None:
+        """Send frames evenly over `spread` seconds."""
+        loop = asyncio.get_running_loop()
         slices = max(min(round(spread * 1000 / _SLICE_MS), len(frames)), 1)
         share = max(-(-len(frames) // slices), 1)
         started = loop.time()
         for number, start in enumerate(range(0, len(frames), share)):
-            if start >= len(frames) // 2:
-                for connection in doomed:  # those that break midway; the others have gone before
-                    connection.die()
             self._deliver(frames[start : start + share])
             await asyncio.sleep(max(started + (number + 1) * spread / slices - loop.time(), 0))
 
