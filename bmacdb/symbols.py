@@ -11,10 +11,12 @@ from bmacdb.model import Feed, Market, SymbolInfo
 
 __all__ = ["ALIASES", "STABLECOINS", "TRADE_TYPES", "TradeType", "is_leveraged", "make_feed", "parse_feed", "select"]
 
-STABLECOINS: frozenset[str] = frozenset(
+_PEGGED = (
     "USDT USDC BUSD TUSD FDUSD USDP USDS USDSOLD DAI USD1 RLUSD U PAX UST VAI USDSB SUSD AEUR EURI "
-    "BKRW BIDR IDRT BVND GYEN".split()
+    "BKRW BIDR IDRT BVND GYEN"
 )
+
+STABLECOINS: frozenset[str] = frozenset(_PEGGED.split())
 """Base assets whose spot pairs move no more than their peg."""
 
 _LEVERAGED_ENDINGS = ("UP", "DOWN", "BULL", "BEAR")
@@ -69,7 +71,10 @@ ALIASES: dict[str, str] = {"usdt_swap": "usdt_perp", "coin_swap": "coin_perp"}
 
 
 def make_feed(trade_type: str, interval: str) -> Feed:
-    """The feed of a trade type (or alias) at an interval. Raises UsageError naming the value and the nearest valid one."""
+    """The feed of a trade type (or alias) at an interval.
+
+    Raises UsageError naming the value and the nearest valid one.
+    """
     known = TRADE_TYPES.get(ALIASES.get(trade_type, trade_type))
     if known is None:
         names = [*TRADE_TYPES, *ALIASES]
