@@ -62,7 +62,9 @@ class ListenerStatus:
 class _Connection:
     """One websocket and the streams it was asked for."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse[Literal[False]], feed: Feed, clock: Clock, observer: Observer) -> None:
+    def __init__(
+        self, socket: aiohttp.ClientWebSocketResponse[Literal[False]], feed: Feed, clock: Clock, observer: Observer
+    ) -> None:
         self._socket, self._feed, self._clock, self._observer = socket, feed, clock, observer
         self.streams: set[str] = set()
         self.opened_ms = clock.now_ms()

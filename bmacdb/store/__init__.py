@@ -1,2 +1,1 @@
 """The database file: one writer thread, readers elsewhere."""
-
