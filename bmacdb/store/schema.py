@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 import duckdb
 
+from bmacdb import __version__
 from bmacdb.errors import NotABmacdbFile, SchemaTooNew
 from bmacdb.model import Feed
 from bmacdb.sql import migrations, queries, script
@@ -46,13 +46,6 @@ def quoted(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-def _program_version() -> str:
-    try:
-        return version("bmacdb")
-    except PackageNotFoundError:
-        return "unknown"
-
-
 def stored_version(connection: duckdb.DuckDBPyConnection, place: str) -> int | None:
     """The layout's version, None where there is no layout yet (an empty database).
 
@@ -89,7 +82,7 @@ def create(connection: duckdb.DuckDBPyConnection, now_ms: int) -> None:
         "INSERT INTO main.meta VALUES (?, ?)",
         [
             ("schema_version", str(SCHEMA_VERSION)),
-            ("created_by", f"bmacdb {_program_version()}"),
+            ("created_by", f"bmacdb {__version__}"),
             ("created_at_ms", str(now_ms)),
         ],
     )
