@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -207,7 +208,7 @@ async def test_coin_m_always_gets_both_bounds_at_most_200_days_apart(
         assert taken == list(interval.opens(taken[0], last + 1))
         assert len(taken) == 498  # the running bar is the 499th
     else:
-        expected = list(interval.opens(start_ms, last + 1))[:499]
+        expected = list(islice(interval.opens(start_ms, last + 1), 499))
         assert taken == expected
 
 
@@ -313,8 +314,6 @@ async def test_a_proxys_password_stays_a_secret() -> None:
     answers = [Answer(b"", status=407), Answer(b"<html>", status=200), Answer(b"", status=502)]
     async with serving(*answers) as server:
         proxies = [server.url.replace("http://", "http://user:hunter2@")] * 3 + ["http://user:hunter2@127.0.0.1:1"]
-        async with client_of(endpoints, proxy="") as (_, _):
-            pass
         for proxy in proxies:
             async with client_of(endpoints, proxy=proxy, timeout_s=2) as (client, _):
                 with pytest.raises(ExchangeError) as caught:
@@ -467,7 +466,7 @@ async def test_a_websocket_may_be_silent_for_longer_than_a_request() -> None:
     async def speak_late(request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(1.5)
         await socket.send_str("hello")
         await socket.receive()
         return socket
@@ -484,7 +483,7 @@ async def test_a_websocket_may_be_silent_for_longer_than_a_request() -> None:
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]
-        async with open_session(timeout_s=0.2) as session:
+        async with open_session(timeout_s=1.0) as session:
             async with session.ws_connect(f"ws://{host}:{port}/speak") as listening:
                 assert await listening.receive_str() == "hello"
             with pytest.raises(TimeoutError):
