@@ -102,7 +102,7 @@ def ask_file(path: Path, query: str) -> pa.Table:
 def _told(error: duckdb.Error, query: str) -> Exception:
     text = str(error)
     if refused := _REFUSED.search(text):
-        why = refused[1] or "it is not a query. A recorder answers SELECT, FROM, WITH, DESCRIBE, SHOW and EXPLAIN."
+        why = refused[1] or "it is not a query. A recorder answers SELECT, FROM, WITH, DESCRIBE, SUMMARIZE and SHOW TABLES."
         return QueryRefused(f"the recorder refuses this query: {why}")
     if _LOST.search(text):
         return LinkLost(text)
