@@ -226,7 +226,8 @@ class RestClient:
         if end_ms is not None:
             params["endTime"] = str(end_ms)
         with await self._funding_window.acquire():
-            answer = await self._get("fundingRate", params, weight=1, urgent=False)
+            # It has a limit of its own and tells no weight; should it count after all, the next header says so.
+            answer = await self._get("fundingRate", params, weight=0, urgent=False)
         return await _off_loop(answer.body, parse_funding_rates)
 
     def _futures_only(self) -> None:

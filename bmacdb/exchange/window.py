@@ -79,13 +79,13 @@ class MinuteWindow:
         return self._requests
 
     def finish(self, number: int, now_ms: int, *, used: int | None, margin_ms: int) -> None:
-        """Request `number` is over: answered with the weight `used` in the header, or given up (None)."""
+        """Request `number` is over: answered with the weight `used` in the header (0: none), or given up (None)."""
         self._turn(now_ms)
         request, minute = self._in_flight.pop(number), self._minute
         latest_ms = now_ms + margin_ms + (_STRAGGLER_MS if used is None else 0)
         if latest_ms // MINUTE_MS > minute.number:
             self._carried += request.weight
-        elif used is not None and request.sent_ms // MINUTE_MS == minute.number:
+        elif used and request.sent_ms // MINUTE_MS == minute.number:
             minute.answered += request.weight
             minute.highest = max(minute.highest, used)
         # An answer across the boundary may tell the count of either minute, so it tells nothing.

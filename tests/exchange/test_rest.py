@@ -351,8 +351,9 @@ async def test_funding_pages() -> None:
         assert rate.funding_rate == 0.0001
         assert server.paths == ["/fapi/v1/fundingRate"]
         assert server.queries == [{"limit": "1000", "startTime": "5"}]
-    async with serving(Answer(body)) as server, client_of(server, Market.COIN_FUTURES) as (client, _):
+    async with serving(Answer(body)) as server, client_of(server, Market.COIN_FUTURES) as (client, budget):
         await client.funding_rates("AAAUSD_PERP", start_ms=None, end_ms=6)
+        assert budget.used == 0  # they have a limit of their own
         assert server.queries == [{"limit": "1000", "symbol": "AAAUSD_PERP", "endTime": "6"}]
         with pytest.raises(UsageError):
             await client.funding_rates(None, start_ms=5, end_ms=None)

@@ -217,6 +217,14 @@ def test_concurrent_answers_do_not_make_us_believe_in_others() -> None:
     assert window.used(START_MS + 300) == 18
 
 
+def test_an_answer_without_a_header_hides_nobody() -> None:
+    """It says nothing of what others use, and nothing against what an earlier one has said."""
+    window = MinuteWindow(100, reserve=0.0)
+    window.finish(window.start(2, START_MS), START_MS + 50, used=52, margin_ms=MARGIN_MS)
+    window.finish(window.start(10, START_MS + 60), START_MS + 90, used=0, margin_ms=MARGIN_MS)
+    assert window.used(START_MS + 100) == 62
+
+
 def test_a_request_in_flight_at_the_turn_counts_in_both_minutes() -> None:
     """Nobody knows in which minute it arrived."""
     window = MinuteWindow(100, reserve=0.0)
