@@ -22,6 +22,7 @@ from pathlib import Path
 
 import psutil
 
+from bmacdb.cli.lean import without_pandas
 from bmacdb.config import load_settings
 from bmacdb.recorder.events import Event, HistoryDone, RunComplete, RunLate
 from bmacdb.recorder.run import record
@@ -120,7 +121,8 @@ def main() -> None:
         assert child.stdout is not None
         rest_url = json.loads(child.stdout.readline())["rest_url"]
         started = time.perf_counter()
-        meter = asyncio.run(measure(arguments, rest_url, Path(directory)))
+        with without_pandas():
+            meter = asyncio.run(measure(arguments, rest_url, Path(directory)))
         seconds = time.perf_counter() - started
         with urllib.request.urlopen(f"{rest_url}/_control/stats") as answer:
             stats = json.load(answer)
@@ -129,9 +131,7 @@ def main() -> None:
     tell(arguments, meter, stats, size=size, seconds=seconds)
 
 
-def tell(
-    arguments: argparse.Namespace, meter: Meter, stats: dict[str, object], *, size: int, seconds: float
-) -> None:
+def tell(arguments: argparse.Namespace, meter: Meter, stats: dict[str, object], *, size: int, seconds: float) -> None:
     half = len(meter.rss_mb) // 2
     figures = {
         "symbols": arguments.symbols,

@@ -163,6 +163,7 @@ class FeedState:
         self._deadline_ms = max(REPAIR_DEADLINE_MS, close_timeout_ms + 2 * _REPAIR_EVERY_MS)
         self._page_rows = page_rows
         self._last: dict[str, Candle] = {}
+        self._exginfo: tuple[SymbolInfo, ...] = ()
         self._gaps = GapBook(feed.interval, page_rows=page_rows)
         self._fetching: set[tuple[str, int, int]] = set()
 
@@ -452,8 +453,10 @@ class FeedState:
         trading = {info.symbol for info in message.symbols if info.status == "TRADING"}
         listed, delisted = trading - self.expected, self.expected - trading
         first, starting = not self.expected, not message.run_time_ms
-        into.exginfo = tuple(info for info in message.symbols if info.symbol in trading or info.symbol in self.known)
         self.known |= trading
+        exginfo = tuple(info for info in message.symbols if info.symbol in self.known)
+        if exginfo != self._exginfo:
+            into.exginfo = self._exginfo = exginfo
         self.expected = trading
         if starting:
             into.listen = frozenset(trading)
