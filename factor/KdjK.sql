@@ -5,6 +5,9 @@
 -- lookback: $n + 39
 -- missing: null
 -- null: any candle of the look-back is missing, or all 40 windows are flat
--- series rsv: 100 * (close[t] - list_min(low[t - $n + 1 : t])) / (list_max(high[t - $n + 1 : t]) - list_min(low[t - $n + 1 : t]))
--- let state: list_reduce(list_transform(nullif(list_filter(rsv[pos - 39 : pos], lambda x: x IS NOT NULL), []), lambda x: {'k': x, 'd': x}), lambda a, x: {'k': a.k + (x.k - a.k) / 3, 'd': a.d + (a.k + (x.k - a.k) / 3 - a.d) / 3})
+-- let lows: low[pos - $n - 38 : pos]
+-- let highs: high[pos - $n - 38 : pos]
+-- let last: close[pos - 39 : pos]
+-- let rsv: list_transform(range(1, 41), lambda i: 100 * (last[i] - list_min(lows[i : i + $n - 1])) / (list_max(highs[i : i + $n - 1]) - list_min(lows[i : i + $n - 1])))
+-- let state: list_reduce(list_transform(nullif(list_filter(rsv, lambda x: isfinite(x)), []), lambda x: {'k': x, 'd': x}), lambda a, x: {'k': a.k + (x.k - a.k) / 3, 'd': a.d + (a.k + (x.k - a.k) / 3 - a.d) / 3})
 state.k

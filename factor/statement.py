@@ -24,7 +24,7 @@ from bmacdb.interval import Interval
 
 __all__ = ["Range", "build", "quote", "rows_statement", "stamp"]
 
-_BACKWARDS = re.compile(r"\[\s*t\s*-\s*([^\]:]+?)\s*(?=[\]:])")
+_AT = re.compile(r"\b(\w+)\[\s*t\s*(?:-\s*([^\]:]+?)\s*)?\]")
 
 
 def quote(text: str) -> str:
@@ -54,7 +54,7 @@ class Range:
         """(open time of the first bar read, end, number of bars) with `lookback` bars up to the first."""
         start = self.interval.shift(self.first_ms, 1 - lookback)
         end = self.interval.next(self.last_ms)
-        return start, end, self.interval.count(start, end)
+        return start, end, lookback - 1 + self.interval.count(self.first_ms, end)
 
     def where(self, start: int, end: int, *, symbols: bool = True) -> str:
         text = f"open_time >= {stamp(start)} AND open_time < {stamp(end)}"
@@ -68,22 +68,25 @@ class Range:
     def table(self, name: str) -> str:
         return f'"{self.schema}".{name}'
 
-    def place(self, start: int, time: str) -> str:
-        """SQL for the place on the grid, from 0, of the bar that the instant `time` lies in."""
+    def place(self, lookback: int, time: str) -> str:
+        """SQL for the place on the grid of `lookback`, from 0, of the bar that the instant `time` lies in."""
+        start, end, total = self.grid(lookback)
+        ahead = total - self.interval.count(start, end)  # places before 1970, where there is nothing to read
         if self.interval.name == "1M":
             opened = from_ms(start)
             month = f"{time} AT TIME ZONE 'UTC'"
-            return f"(year({month}) * 12 + month({month}) - {opened.year * 12 + opened.month})::BIGINT"
-        return f"(epoch_ms({time}) - {start}) // {self.interval.length_ms}"
+            return f"(year({month}) * 12 + month({month}) - {opened.year * 12 + opened.month - ahead})::BIGINT"
+        return f"(epoch_ms({time}) - {start}) // {self.interval.length_ms}" + (f" + {ahead}" if ahead else "")
 
 
 def rows_statement(span: Range, *, columns: Sequence[str] = CANDLE_COLUMNS, lookback: int = 1) -> str:
     """The candles themselves, by symbol and time, with `lookback` bars up to the first."""
     start, end, _ = span.grid(lookback)
+    place = span.place(lookback, "open_time")
     chosen = ", ".join(f"{name}::DOUBLE AS {name}" if name == "trade_num" else name for name in columns)
     listed = f", {chosen}" if chosen else ""
     return (
-        f"SELECT symbol, {span.place(start, 'open_time')} AS k{listed} "
+        f"SELECT symbol, {place} AS k{listed} "
         f"FROM {span.table('candles')} WHERE {span.where(start, end)} ORDER BY symbol, k"
     )
 
@@ -100,8 +103,7 @@ class _Series:
         own: dict[str, str] = {}
         depth = {alias: stage for stage, made in enumerate(self.stages, 1) for alias, _ in made}
         for name, text in bound.series:
-            # A list counts from 1, and a negative index from its end: before the first bar there is nothing.
-            text = _BACKWARDS.sub(lambda match: f"[greatest(t - {match[1]}, 0)", _rename(text, own))
+            text = _rename(text, own)
             alias = self.names.get(text)
             if alias is None:
                 alias = self.names[text] = f"s{len(self.names)}"
@@ -118,6 +120,28 @@ def _rename(text: str, names: dict[str, str]) -> str:
     if not names:
         return text
     return re.sub(rf"\b({'|'.join(names)})\b", lambda match: names[match[1]], text)
+
+
+def _elements(text: str, total: int) -> str:
+    """A series as one list expression: `close[t] / close[t - 1] - 1` over the lists close and close, one bar later.
+
+    The lists are zipped, because a lambda that reads a list from outside copies the whole of it for each element.
+    """
+    lists: dict[str, str] = {}
+
+    def element(match: re.Match[str]) -> str:
+        name, back = match[1], match[2]
+        taken = f"list_concat(list_resize([]::DOUBLE[], {back}), {name}[1 : {total} - ({back})])" if back else name
+        place = list(lists).index(taken) if taken in lists else len(lists)
+        return lists.setdefault(taken, f"z[{place + 1}]")
+
+    body = _AT.sub(element, text)
+    # Zipped with a second list even where one would do: that keeps `z[1]` what it is.
+    zipped = ", ".join([*lists, "NULL::DOUBLE[]"][: max(len(lists), 2)])
+    return (
+        f"list_transform(list_transform(list_zip({zipped}), lambda z: ({body})::DOUBLE),"
+        " lambda v: CASE WHEN isfinite(v) THEN v END)"
+    )
 
 
 def _value(bound: Bound, series: dict[str, str], pos: str) -> str:
@@ -140,21 +164,17 @@ def build(bounds: Sequence[Bound], crosses: Sequence[tuple[Bound, str]], span: R
     the factor it compares); DOUBLE, null where there is no finite value. One row per candle of the range, by symbol, k.
     """
     lookback = max((bound.lookback for bound in bounds), default=1)
-    start, end, total = span.grid(lookback)
+    _, end, total = span.grid(lookback)
     live = span.first_ms == span.last_ms
     words = frozenset[str]().union(*(bound.words for bound in bounds)) | {"close"}
     columns = [name for name in (*CANDLE_COLUMNS, *FUNDING_COLUMNS) if name in words]
-    steps = _gather(span, columns, start, end, total, everyone=bool(crosses))
+    steps = _gather(span, columns, lookback, everyone=bool(crosses))
 
     series = _Series({}, [])
     owned = [series.add(bound, columns) for bound in bounds]
     previous = "dense"
     for number, stage in enumerate(series.stages):
-        made = ", ".join(
-            f"list_transform(list_transform(range(1, {total + 1}), lambda t: ({text})::DOUBLE),"
-            f" lambda v: CASE WHEN isfinite(v) THEN v END) AS {alias}"
-            for alias, text in stage
-        )
+        made = ", ".join(f"{_elements(text, total)} AS {alias}" for alias, text in stage)
         steps.append(f"stage_{number} AS (SELECT *, {made} FROM {previous})")
         previous = f"stage_{number}"
 
@@ -169,7 +189,7 @@ def build(bounds: Sequence[Bound], crosses: Sequence[tuple[Bound, str]], span: R
 
     shown = ", ".join(f"{name}::DOUBLE AS {name}" for name in CANDLE_COLUMNS)
     there = (
-        f"there AS (SELECT symbol, {span.place(start, 'open_time')} AS k, {shown} FROM {span.table('candles')} "
+        f"there AS (SELECT symbol, {span.place(lookback, 'open_time')} AS k, {shown} FROM {span.table('candles')} "
         f"WHERE {span.where(span.first_ms, end, symbols=not crosses)})"
     )
     finite = "".join(f", CASE WHEN isfinite(f{i}) THEN f{i} END AS f{i}" for i in range(len(bounds)))
@@ -180,9 +200,10 @@ def build(bounds: Sequence[Bound], crosses: Sequence[tuple[Bound, str]], span: R
     return f"WITH {', '.join(steps)}, {_cross(crosses, len(bounds))} WHERE true{span.only()} ORDER BY symbol, k"
 
 
-def _gather(span: Range, columns: list[str], start: int, end: int, total: int, *, everyone: bool) -> list[str]:
+def _gather(span: Range, columns: list[str], lookback: int, *, everyone: bool) -> list[str]:
     """From candles to dense lists."""
-    place = span.place(start, "open_time")
+    start, end, total = span.grid(lookback)
+    place = span.place(lookback, "open_time")
     candles = [name for name in columns if name in CANDLE_COLUMNS]
     where = span.where(start, end, symbols=not everyone)
     read = f"SELECT symbol, {place} AS k, {', '.join(candles)} FROM {span.table('candles')} WHERE {where}"
@@ -196,7 +217,7 @@ def _gather(span: Range, columns: list[str], start: int, end: int, total: int, *
             f"candle_bars AS ({read})",
             "settlements AS (SELECT symbol, k, rates[-1] AS funding_rate, list_sum(rates) AS funding_sum,"
             " len(rates) AS funding_count FROM (SELECT symbol,"
-            f" {span.place(start, settled)} AS k, list(funding_rate ORDER BY funding_time, rate_type) AS rates"
+            f" {span.place(lookback, settled)} AS k, list(funding_rate ORDER BY funding_time, rate_type) AS rates"
             f" FROM {span.table('funding_rates')}"
             f" WHERE {settled} >= {stamp(start)} AND {settled} < {stamp(end)}{narrowed} GROUP BY ALL))",
             "bars AS (SELECT symbol, k, * EXCLUDE (symbol, k)"

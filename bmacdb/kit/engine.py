@@ -27,8 +27,8 @@ __all__ = ["Result", "candles_of", "compute_plan"]
 Places = npt.NDArray[np.int64]
 Column = npt.NDArray[np.float64]
 
-_ROWS_AT_ONCE = 400_000
-"""Rows whose factors are computed in one statement: lists of a whole market and year would not fit in memory."""
+_BARS_AT_ONCE = 100
+"""Run times computed in one statement, or as many as the longest look-back where that is more."""
 
 
 @dataclass(slots=True)
@@ -75,25 +75,28 @@ def compute_plan(
 
 
 def _opens(span: Range, lookback: int) -> Places:
-    """The open time of each place on the grid."""
+    """The open time of each place on the grid; 0 of those before 1970."""
     start, end, total = span.grid(lookback)
-    return np.fromiter(span.interval.opens(start, end), dtype=np.int64, count=total)
+    opens = np.fromiter(span.interval.opens(start, end), dtype=np.int64)
+    return np.concatenate([np.zeros(total - len(opens), dtype=np.int64), opens])
 
 
 def _chunks(source: Source, span: Range, lookback: int) -> Iterator[Range]:
     """The range in pieces that fit in memory, each at least as long as what is read before it."""
-    bars = span.interval.count(span.first_ms, span.interval.next(span.last_ms))
-    if bars > 1:
-        rows = source.number(
-            f"SELECT count(*) FROM {span.table('candles')}"
-            f" WHERE {span.where(span.first_ms, span.interval.next(span.last_ms))}"
-        )
-        bars = max(lookback, _ROWS_AT_ONCE * bars // max(rows or 0, 1), 1)
-    first = span.first_ms
-    while first <= span.last_ms:
+    # Short pieces: within a statement every value costs a copy of its symbol's whole list.
+    bars = max(lookback, _BARS_AT_ONCE)
+    first: int | None = span.first_ms
+    while first is not None and first <= span.last_ms:
         last = min(span.interval.shift(first, bars - 1), span.last_ms)
         yield Range(span.schema, span.interval, first, last, span.symbols)
-        first = span.interval.next(last)
+        if last == span.last_ms:
+            return
+        # On to the next bar that there is: a hole may be longer than the rest.
+        end = span.interval.next(span.last_ms)
+        first = source.number(
+            f"SELECT epoch_ms(min(open_time)) FROM {span.table('candles')}"
+            f" WHERE {span.where(span.interval.next(last), end)}"
+        )
 
 
 def _sql(source: Source, plan: Plan, span: Range) -> Result:

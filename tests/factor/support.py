@@ -56,7 +56,7 @@ def candles(
 def add(connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame, feed: str = FEED) -> None:
     """Put candles into a feed, in the order of the frame."""
     connection.register("fresh", frame)
-    connection.execute(f'INSERT INTO "{feed}".candles SELECT *, \'ws\', now() FROM fresh')
+    connection.execute(f"INSERT INTO \"{feed}\".candles SELECT *, 'ws', now() FROM fresh")
     connection.unregister("fresh")
 
 
@@ -75,7 +75,7 @@ def database(
 
 def create(connection: duckdb.DuckDBPyConnection, feed: str, num_candles: int = 200) -> None:
     made = parse_feed(feed)
-    connection.execute(f'CREATE SCHEMA "{feed}"; SET search_path = \'{feed}\'')
+    connection.execute(f"CREATE SCHEMA \"{feed}\"; SET search_path = '{feed}'")
     connection.execute(script("feed"))
     connection.execute("RESET search_path")
     connection.execute(
