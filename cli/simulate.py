@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,7 +57,7 @@ def simulate(
 
     Point a recorder at it with the two URLs that it prints. It ends on Ctrl-C and then tells what it did.
     """
-    from bmacdb.clock import SystemClock, to_ms
+    from bmacdb.clock import SystemClock
     from bmacdb.exchange.simulated import SimulatedExchange, parse_fault
     from bmacdb.exchange.simulated.faults import KINDS
 
@@ -72,7 +71,7 @@ def simulate(
     _check("--speed", speed, 0.01, 10_000)
     _check("--symbols", symbols, 1, 5000)
     _check("--updates", updates, 0, 1000)
-    start_ms = SystemClock().now_ms() if start is None else _instant(start, to_ms)
+    start_ms = SystemClock().now_ms() if start is None else _instant(start)
     exchange = SimulatedExchange(
         symbols=symbols,
         markets=[_market(name) for name in market] if market else tuple(Market),
@@ -99,8 +98,10 @@ def _market(name: str) -> Market:
     return Market(name)
 
 
-def _instant(text: str, to_ms: Callable[[object], int]) -> int:
+def _instant(text: str) -> int:
     from datetime import datetime
+
+    from bmacdb.clock import to_ms
 
     try:
         return int(text) if text.isdigit() else to_ms(datetime.fromisoformat(text))

@@ -19,8 +19,8 @@ START_MS = 1_795_453_200_000
 FROZEN = 1e-6
 """A speed at which no time passes in a test."""
 
-FAST = 480.0
-"""A speed at which a minute takes an eighth of a second."""
+FAST = 960.0
+"""A speed at which a minute takes a sixteenth of a second."""
 
 
 @dataclass

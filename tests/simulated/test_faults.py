@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from bmacdb.errors import UsageError
+from bmacdb.exchange.simulated.encode import Frame
 from bmacdb.exchange.simulated.faults import (
     KINDS,
     Blocked,
@@ -37,6 +38,8 @@ from bmacdb.exchange.simulated.faults import (
     fault_of,
     parse_fault,
 )
+from bmacdb.exchange.simulated.script import Script
+from bmacdb.exchange.simulated.stats import Stats
 from bmacdb.interval import HOUR_MS, MINUTE_MS
 from bmacdb.model import Market
 from tests.simulated.support import FAST, FROZEN, START_MS, Client, closed, events, eventually, running
@@ -72,22 +75,21 @@ async def test_lost_frames_are_not_sent() -> None:
     assert len([run for symbol, run in seen if symbol == "ETHUSDT"]) >= 7
 
 
-async def test_chances_are_those_of_the_seed() -> None:
-    """A third is lost, and the same third again with the same seed; none of another market's."""
-    ways = []
-    run_time = START_MS + 3 * MINUTE_MS
-    for seed in (1, 1, 2):
-        async with running(symbols=90, speed=FAST, seed=seed, faults=[LostClose(probability=0.3)]) as client:
-            trading = client.exchange.universe.trading
-            names = [one.symbol.lower() for one in trading(Market.SPOT, START_MS)]
-            socket = await client.listen("/stream", *(f"{name}@kline_1m" for name in names))
-            seen = await events(socket, until=lambda seen: any(event["k"]["T"] >= run_time for event in seen))
-            ways.append({symbol for symbol, run in closed(seen) if run == run_time})
-            assert client.exchange.stats.faults["lost"] > 0
-    assert 40 < len(ways[0]) < 90
-    assert ways[0] == ways[1] != ways[2]
-    elsewhere = await runs_seen(LostClose(market=Market.SPOT))
-    assert len(elsewhere) >= 8
+def test_chances_are_those_of_the_seed() -> None:
+    """A third is lost, and the same third again with the same seed; another of the next bar, none of another market."""
+    names = [f"X{number}USDT" for number in range(300)]
+    frames = [((False, name), Frame(b"", b"", Market.SPOT, name)) for name in names]
+
+    def left(seed: int, run_time_ms: int = START_MS, **where: Any) -> list[str]:
+        script = Script(seed, Stats())
+        script.add(LostClose(probability=0.3, **where), now_ms=START_MS)
+        return [frame.symbol for _, frame in script.closing(frames, run_time_ms).now]
+
+    assert 180 < len(left(1)) < 240
+    assert left(1) == left(1)
+    assert left(1) != left(2)
+    assert left(1) != left(1, START_MS + MINUTE_MS)
+    assert left(1, market=Market.COIN_FUTURES) == names
 
 
 async def test_late_frames_come_after_so_many_seconds() -> None:
@@ -144,19 +146,18 @@ async def test_garbage_frames_do_not_parse(shape: Any) -> None:
 @pytest.mark.parametrize("midway", [False, True])
 async def test_a_socket_dies_at_the_boundary_and_none_is_let_in(midway: bool) -> None:
     """Before its closing frames, or when half of them are sent; after `refuse_seconds` a new one is served."""
-    fault = SocketDies(times=1, midway=midway, refuse_seconds=300)
+    fault = SocketDies(times=1, midway=midway, refuse_seconds=1e6)
     async with running(speed=FAST, faults=[fault]) as client:
         socket = await client.listen("/market/stream", *BOTH)
         frames = 0
         while (message := await socket.receive()).type is aiohttp.WSMsgType.TEXT:
             frames += "true" in message.data
         assert frames == (1 if midway else 0)
-        died_ms = client.exchange.clock.now_ms()
         with pytest.raises(aiohttp.ClientError):
             await client.listen("/market/stream", *BOTH)
         assert client.exchange.stats.connections_refused >= 1  # the client may try twice
         assert (await client.get("/fapi/v1/time"))[0] == 200
-        await client.exchange.clock.sleep_until(died_ms + 300_000)
+        client.exchange.inject(ClockSkew(seconds=1e6))
         again = await client.listen("/market/stream", *BOTH)
         assert closed(await events(again, until=lambda seen: len(seen) >= 2))
 
@@ -176,6 +177,7 @@ async def test_a_silent_socket_acknowledges_and_sends_nothing() -> None:
     async with running(speed=FAST) as client:
         old = await client.listen("/market/stream", *BOTH)
         client.exchange.inject(SilentSocket())
+        silent_ms = client.exchange.clock.now_ms()
         await client.exchange.clock.sleep(0.5)
         new = await client.listen("/market/stream", *BOTH)
         await events(new, until=lambda seen: len(seen) >= 4)
@@ -183,7 +185,8 @@ async def test_a_silent_socket_acknowledges_and_sends_nothing() -> None:
         answers = []
         while not answers or answers[-1].get("id") != 5:
             answers.append(await old.receive_json())
-        assert len(closed(frame["data"] for frame in answers[:-1])) <= 2  # a boundary before the fault at most
+        heard = [frame["data"] for frame in answers if "data" in frame]
+        assert [run for _, run in closed(heard) if run > silent_ms] == []
 
 
 @pytest.mark.parametrize("cure", ["subscribe", "reconnect", "none"])
@@ -200,6 +203,8 @@ async def test_some_streams_of_a_socket_are_silent(cure: Any) -> None:
         assert set(later(await events(socket, until=lambda seen: len(later(seen)) >= 3))) == {"ETHUSDT"}
         await client.exchange.clock.sleep(0.5)
         await socket.send_json({"method": "SUBSCRIBE", "params": list(BOTH), "id": 2})
+        while (await socket.receive_json()).get("id") != 2:
+            pass
         muted_ms = client.exchange.clock.now_ms() + MINUTE_MS
         heard = set(later(await events(socket, until=lambda seen: len(later(seen)) >= 4)))
         assert ("BTCUSDT" in heard) == (cure == "subscribe")
@@ -322,13 +327,13 @@ async def test_the_clock_steps() -> None:
 
 async def test_symbols_come_and_go_while_sockets_listen() -> None:
     """A stream asked for before its listing begins with it, and ends with the delisting."""
-    at_ms = START_MS + 2 * MINUTE_MS
     market, symbol = Market.USDT_FUTURES, "NEWUSDT"
     async with running(speed=FAST) as client:
+        socket = await client.listen("/market/stream", "newusdt@kline_1m", *BOTH)
+        at_ms = (client.exchange.clock.now_ms() // MINUTE_MS + 3) * MINUTE_MS
         client.exchange.inject(Listing(market=market, symbol=symbol, at_ms=at_ms))
         client.exchange.inject(Delisting(market=market, symbol=symbol, at_ms=at_ms + 90_000))
         client.exchange.inject(Halt(market=market, symbol="BTCUSDT", at_ms=at_ms, seconds=120))
-        socket = await client.listen("/market/stream", "newusdt@kline_1m", *BOTH)
         last = at_ms + 5 * MINUTE_MS
         seen = closed(await events(socket, until=lambda seen: any(run >= last for _, run in closed(seen))))
         assert [run for name, run in seen if name == symbol] == [at_ms + MINUTE_MS, at_ms + 2 * MINUTE_MS]

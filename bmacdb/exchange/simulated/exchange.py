@@ -11,7 +11,7 @@ from typing import Self
 from aiohttp import web
 
 from bmacdb.clock import ServerClock
-from bmacdb.errors import UsageError
+from bmacdb.errors import Unreachable, UsageError
 from bmacdb.exchange.simulated.faults import (
     ClockSkew,
     Delisting,
@@ -176,7 +176,13 @@ class SimulatedExchange:
         await runner.setup()
         try:
             site = web.TCPSite(runner, self._host, self._port)
-            await site.start()
+            try:
+                await site.start()
+            except OSError as error:
+                raise Unreachable(
+                    f"port {self._port} of {self._host} cannot be listened on ({error.strerror or error}): "
+                    "free it, or take any free one with --port 0."
+                ) from error
             self._port = runner.addresses[0][1]
             async with asyncio.TaskGroup() as tasks:
                 self._feeder = Feeder(

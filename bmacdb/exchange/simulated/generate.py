@@ -239,7 +239,8 @@ def forming(numbers: Numbers, now_ms: int) -> Numbers:
 
     def part(column: Ints) -> Ints:
         # In two steps: volume times milliseconds may not fit into 64 bits.
-        return column // length * passed + column % length * passed // length
+        share: Ints = column // length * passed + column % length * passed // length
+        return share
 
     close = numbers.open + part(np.abs(numbers.close - numbers.open)) * np.sign(numbers.close - numbers.open)
     return numbers._replace(

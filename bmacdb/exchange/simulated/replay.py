@@ -91,7 +91,8 @@ def load_replays(
         if name == "1M":
             raise UsageError(f"{path}: months differ in length and cannot be replayed; take 1w or shorter.")
         key = (_market_of(path, match["symbol"], markets), match["symbol"], name)
-        rows.setdefault(key, {}).update((int(row[0]), row) for row in _read(path))
+        if read := {int(row[0]): row for row in _read(path)}:
+            rows.setdefault(key, {}).update(read)
     if not rows:
         raise UsageError(f"no klines file in {', '.join(map(str, paths)) or 'no path'}.")
     return [_lay_out(*key[:2], anchored[key[2]], found, start_ms) for key, found in rows.items()]
