@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from bmacdb.clock import Clock
-from bmacdb.errors import ExchangeError
+from bmacdb.errors import ExchangeError, Malformed, Rejected
 from bmacdb.exchange.rest import RestClient, retrying
 from bmacdb.model import Candle, Feed
 from bmacdb.recorder.messages import Fetch, FetchFailed, Message, PageFetched, Purpose
@@ -15,6 +15,7 @@ from bmacdb.recorder.messages import Fetch, FetchFailed, Message, PageFetched, P
 __all__ = ["RestFetchers"]
 
 _CAPACITY = 10_000
+_MOST_MALFORMED = 3
 
 
 @dataclass(order=True, slots=True)
@@ -102,10 +103,22 @@ class RestFetchers:
                 urgent=fetch.purpose is not Purpose.HISTORY,
             )
 
+        malformed = 0
+
+        async def ask_patiently() -> tuple[Candle, ...]:
+            nonlocal malformed
+            try:
+                return await ask()
+            except Malformed as error:
+                # One bar that will never parse must not hold up the history of all the others.
+                if (malformed := malformed + 1) < _MOST_MALFORMED:
+                    raise
+                raise Rejected(f"{error}; {malformed} times in a row, given up for now", code=0) from error
+
         try:
             if fetch.purpose is Purpose.HISTORY:
                 candles = await retrying(
-                    ask, clock=self._clock, told=lambda error, pause: self._told(fetch.feed, error, pause)
+                    ask_patiently, clock=self._clock, told=lambda error, pause: self._told(fetch.feed, error, pause)
                 )
             else:
                 candles = await ask()

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 import psutil
@@ -120,7 +120,7 @@ class _Recorder:
                 feed = await store.add_feed(plan.feed, num_candles=self._settings.num_candles)
                 desk = self._desks[feed.market]
                 self._feeds[feed.name] = FeedRecorder(
-                    plan,
+                    replace(plan, feed=feed),
                     desk,
                     settings=self._settings,
                     store=store,

@@ -149,6 +149,17 @@ async def test_history_is_tried_again_until_the_exchange_answers() -> None:
     assert [type(message) for message in delivered] == [PageFetched]
 
 
+async def test_a_page_that_never_parses_does_not_hold_up_the_others() -> None:
+    client = ScriptedClient({"H": [Malformed("no such bar can be") for _ in range(100)]})
+    delivered: list[Message] = []
+    client.gate.set()
+    rest = fetchers(client, delivered, workers=1)
+    task = asyncio.create_task(rest.run())
+    assert await rest.fetch(fetch("H", Purpose.HISTORY)) == 0
+    assert await rest.fetch(fetch("I", Purpose.HISTORY)) == 1
+    task.cancel()
+
+
 def settled(symbol: str, hours: int) -> FundingRate:
     return FundingRate(symbol, T0 + hours * HOUR_MS, "Regular", 0.0001, None)
 
