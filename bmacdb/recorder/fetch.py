@@ -15,7 +15,7 @@ from bmacdb.recorder.messages import Fetch, FetchFailed, Message, PageFetched, P
 __all__ = ["RestFetchers"]
 
 _CAPACITY = 10_000
-_MOST_MALFORMED = 3
+_MOST_MALFORMED = 6
 
 
 @dataclass(order=True, slots=True)
@@ -38,10 +38,12 @@ class RestFetchers:
         clock: Clock,
         deliver: Callable[[Message], Awaitable[None]],
         told: Callable[[str, ExchangeError, float], None],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`clients` has the client of each feed; `told` hears of (feed, failure, seconds until the next try)."""
+        """`clients` has the client of each feed; `told` hears of (feed, failure, seconds until the next try), and
+        `pause` waits for so long."""
         self._workers, self._clients, self._clock = workers, clients, clock
-        self._deliver, self._told = deliver, told
+        self._deliver, self._told, self._pause = deliver, told, pause
         self._live: asyncio.PriorityQueue[_Job] = asyncio.PriorityQueue(_CAPACITY)
         self._history: asyncio.Queue[_Job] = asyncio.Queue(4 * workers)
         self._waiting: dict[Fetch, asyncio.Future[int]] = {}
@@ -118,7 +120,10 @@ class RestFetchers:
         try:
             if fetch.purpose is Purpose.HISTORY:
                 candles = await retrying(
-                    ask_patiently, clock=self._clock, told=lambda error, pause: self._told(fetch.feed, error, pause)
+                    ask_patiently,
+                    clock=self._clock,
+                    told=lambda error, pause: self._told(fetch.feed, error, pause),
+                    pause=self._pause,
                 )
             else:
                 candles = await ask()

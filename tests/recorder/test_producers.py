@@ -103,6 +103,7 @@ def fetchers(client: ScriptedClient, delivered: list[Message], *, workers: int) 
         clock=ManualClock(T0 + MINUTE_MS),
         deliver=deliver,
         told=lambda *_: None,
+        pause=lambda _: asyncio.sleep(0),
     )
     return rest
 
