@@ -30,12 +30,16 @@ from bmacdb.store.retention import delete_before
 from bmacdb.store.segments import find_segments
 from bmacdb.store.thread import WriterThread
 
-__all__ = ["MEMORY_LIMIT", "Store"]
+__all__ = ["MEMORY_LIMIT", "THREADS", "Store"]
 
 _T = TypeVar("_T")
 
 MEMORY_LIMIT = "128MB"
 """What DuckDB's buffers may take in the recorder: a commit needs a few MB, a query that comes in the rest."""
+
+THREADS = 1
+"""DuckDB's threads. One takes two thirds of the time of two for a commit, for a few hundred rows are no work to share;
+queries that come in run in the threads of the server that takes them."""
 
 # A second Store on a file in this process would share its lock, and drop it for both when it is closed.
 _held: set[Path] = set()
@@ -66,7 +70,7 @@ class Store:
     # Opening and closing
 
     @classmethod
-    async def open(cls, path: Path, *, clock: Clock, memory_limit: str = MEMORY_LIMIT, threads: int = 2) -> Store:
+    async def open(cls, path: Path, *, clock: Clock, memory_limit: str = MEMORY_LIMIT, threads: int = THREADS) -> Store:
         """Open the file, or create it. An existing one is checked before anything of it is changed.
 
         Raises FileHeld, NotABmacdbFile, SchemaTooNew, Unwritable, StoreFull.

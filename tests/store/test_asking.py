@@ -128,7 +128,7 @@ async def test_a_feed_is_taken_up_on_the_grid_that_the_file_has(tmp_path: Path) 
         told = replace(plain, interval=plain.interval.anchored(anchor_ms))
         assert await store.add_feed(told, num_candles=10) == told
         assert await store.add_feed(plain, num_candles=20) == told
-        moved = replace(plain, interval=plain.interval.anchored(anchor_ms + DAY_MS))
+        moved = replace(plain, interval=plain.interval.anchored(anchor_ms + 2 * DAY_MS))
         assert await store.add_feed(moved, num_candles=20) == moved
         rows = await select(
             store, "SELECT num_candles, \"interval\", market FROM main.feeds WHERE feed = 'usdt_spot_3d'"
