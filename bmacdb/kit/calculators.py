@@ -83,7 +83,7 @@ class BmacSingleSymbolCalculator:
         wait_ready = getattr(source.connection, "wait_ready", None)
         if wait_ready is None:
             return
-        left = self._expire_sec - (self._clock.now_ms() - run_ms) / 1000
+        left = self._expire_sec - max(0, self._clock.now_ms() - run_ms) / 1000
         wanted = None if symbols is None else [*symbols, FUNDING_ITEM] if self._plan.funding else symbols
         with contextlib.suppress(TimeoutError):  # what is late is named from what is there
             await wait_ready(run_time, symbols=wanted, timeout=max(left, 0.0), feed=source.schema)

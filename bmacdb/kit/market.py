@@ -1,0 +1,144 @@
+"""The market's factors as a table, once or at every run time: what `bmacdb factors` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from difflib import get_close_matches
+
+import numpy as np
+import pyarrow as pa
+
+from bmacdb.clock import Clock, SystemClock, format_ms, from_ms
+from bmacdb.errors import BmacdbError, UsageError
+from bmacdb.factor import Library, Template
+from bmacdb.factor.module import Failure, PythonFactor, grouped
+from bmacdb.factor.registry import BUNDLED, Plan
+from bmacdb.kit.calculators import late_symbols
+from bmacdb.kit.engine import compute_plan
+from bmacdb.kit.source import Source
+from bmacdb.kit.times import ZONE, run_time_ms
+
+__all__ = ["Market", "MarketTable", "describe"]
+
+
+@dataclass(frozen=True, slots=True)
+class MarketTable:
+    """`table`: run_time (UTC), symbol, close, one DOUBLE column per factor; by symbol. `told`: what went amiss."""
+
+    table: pa.Table
+    failures: tuple[Failure, ...]
+    late: tuple[str, ...]
+    told: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Market:
+    """The factors of `plan`, for `symbols` or all. A factor's traceback and a warning are told once."""
+
+    source: Source
+    plan: Plan
+    symbols: Sequence[str] | None = None
+    _told: set[object] = field(default_factory=set)
+
+    def at(self, run_time: datetime) -> MarketTable:
+        """The table at a run time. Raises UsageError when it is no boundary, or nothing is recorded for it."""
+        run_ms = run_time_ms(run_time, self.source.interval)
+        last = self.source.interval.shift(run_ms, -1)
+        result = compute_plan(self.source, self.plan, last, last, self.symbols)
+        late = late_symbols(self.source, last, result)
+        if self.symbols:
+            missing = [name for name in self.symbols if name not in set(result.frame["symbol"])]
+            if len(missing) == len(self.symbols):
+                raise UsageError(
+                    f"{self.source.schema} has no candle of {', '.join(missing)} at {format_ms(run_ms, ZONE)}."
+                    f"{self._nearest(missing[0])}"
+                )
+            late = tuple(missing)
+        elif not len(result.frame):
+            newest = self.source.latest_run_time_ms()
+            raise UsageError(
+                f"{self.source.schema} has no candle at run time {format_ms(run_ms, ZONE)}: the newest complete one is "
+                f"{format_ms(newest, ZONE)}."
+            )
+        failures = tuple(grouped(result.failures).values())
+        told = [f"Warning: {text}" for text in result.warnings if text not in self._told]
+        told += [str(failure) for failure in failures if failure.call not in self._told]
+        self._told |= {*result.warnings, *(failure.call for failure in failures)}
+        if late:
+            told.append(f"{len(late)} symbols have no candle at {format_ms(run_ms, ZONE)}: {', '.join(late[:20])}")
+        columns = {
+            "run_time": pa.array([from_ms(run_ms)] * len(result.frame), pa.timestamp("ms", "UTC")),
+            "symbol": pa.array(result.frame["symbol"].tolist(), pa.string()),
+        }
+        for name in ["close", *self.plan.columns]:
+            values = result.frame[name].to_numpy(dtype=np.float64)
+            columns[name] = pa.array(values, mask=np.isnan(values))
+        return MarketTable(pa.table(columns), failures, late, tuple(told))
+
+    def _nearest(self, symbol: str) -> str:
+        found = self.source.ask(f'SELECT DISTINCT symbol FROM "{self.source.schema}".candles')
+        known = {name.lower(): name for name in found.column("symbol").to_pylist()}
+        near = get_close_matches(symbol.lower(), known, n=1)
+        return f" Did you mean {known[near[0]]}?" if near else ""
+
+    def watch(self, expire_sec: float, *, clock: Clock | None = None) -> Iterator[MarketTable]:
+        """A table at each run time from the next on, as soon as the market is complete, or `expire_sec` after it."""
+        clock = clock or SystemClock()
+        wait = getattr(self.source.connection, "wait_ready_blocking", None)
+        if wait is None:
+            raise UsageError("watching needs a connection of bmacdb.connect, which tells when the market is complete.")
+        run_ms = self.source.interval.boundary_after(clock.now_ms())
+        while True:
+            readiness = wait(from_ms(run_ms), timeout=expire_sec, feed=self.source.schema)
+            try:
+                found = self.at(from_ms(run_ms))
+            except UsageError as exc:  # no candle at all: the recorder may be starting, the next may come
+                found = MarketTable(pa.table({"run_time": [], "symbol": []}), (), readiness.late, (str(exc),))
+            head = "complete" if readiness else f"not complete after {expire_sec:g} s"
+            line = f"Run time {format_ms(run_ms, ZONE)}: {head}, {found.table.num_rows} symbols computed."
+            if found.table.num_columns > 2:
+                yield MarketTable(found.table, found.failures, found.late, (line, *found.told))
+            # What was missed while computing is not made up for: the newest is wanted.
+            run_ms = max(self.source.interval.next(run_ms), self.source.interval.floor(clock.now_ms()))
+
+
+def describe(library: Library, name: str) -> dict[str, str]:
+    """A factor in words: factor, description, formula, parameters, look_back, missing, null, forms, source."""
+    row = dict.fromkeys(
+        ("factor", "description", "formula", "parameters", "look_back", "missing", "null", "forms", "source"), ""
+    )
+    row["factor"] = name
+    try:
+        found = library.find(name)
+    except BmacdbError:
+        raise
+    except Exception as exc:  # a module of the user's that does not import is listed all the same
+        return row | {"description": f"cannot be imported: {exc!r}", "forms": "python (own)"}
+    own = name in library.own()
+    if isinstance(found, PythonFactor):
+        lookback = getattr(found.module, "LOOKBACK", "num_candles")
+        text = (found.module.__doc__ or "").strip().split("\n")[0]
+        return row | {
+            "description": text,
+            "look_back": "depends on the parameter" if callable(lookback) else str(lookback),
+            "missing": "position",
+            "forms": "python (own)" if own else "python",
+        }
+    python = (BUNDLED / f"{name}.py").is_file() and not own
+    return row | {
+        "description": found.description,
+        "formula": found.formula,
+        "parameters": ", ".join(map(str, found.parameters)),
+        "look_back": found.lookback.replace("$", "") or "that of the factor",
+        "missing": "" if found.cross else found.missing,
+        "null": found.null,
+        "forms": _forms(found, python, own),
+        "source": found.source,
+    }
+
+
+def _forms(found: Template, python: bool, own: bool) -> str:
+    form = "sql, across the market" if found.cross else "sql + python" if python else "sql"
+    return f"{form} (own)" if own else form
