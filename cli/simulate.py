@@ -117,7 +117,7 @@ async def _serve(exchange: SimulatedExchange, output: str, die_with_parent: bool
         threading.Thread(target=_wait_for_parent, args=(loop, ending), daemon=True, name="parent").start()
     async with exchange:
         _greet(exchange, output)
-        await ending.wait()
+        await exchange.wait(ending)
     _sum_up(exchange, output)
 
 

@@ -35,6 +35,7 @@ from bmacdb.exchange.simulated.faults import (
     StaleKlines,
     SwappedClose,
     TruncatedBody,
+    WrongClose,
     fault_of,
     parse_fault,
 )
@@ -119,6 +120,22 @@ async def test_swapped_frames_come_after_the_next_bar() -> None:
     runs = [run for symbol, run in seen if symbol == "BTCUSDT"]
     assert runs != sorted(runs)
     assert sorted(runs) == list(range(min(runs), max(runs) + 1))
+
+
+async def test_wrong_frames_are_corrected_by_history() -> None:
+    """A closing frame with a volume of its own; REST tells the true one."""
+    async with running(speed=FAST, faults=[WrongClose(symbols=frozenset({"BTCUSDT"}))]) as client:
+        for path in ("/market/stream", "/market/ws"):
+            socket = await client.listen(path, *BOTH)
+            frames: dict[str, Any] = {}
+            while len(frames) < 2:
+                frame = await socket.receive_json()
+                event = frame.get("data", frame)
+                frames[event["s"]] = event["k"]
+            for symbol, k in frames.items():
+                (bar,) = client.exchange.expected(Market.USDT_FUTURES, symbol, "1m", k["t"], k["t"] + 1)
+                assert (float(k["v"]) == bar.volume) == (symbol == "ETHUSDT")
+                assert float(k["c"]) == bar.close
 
 
 @pytest.mark.parametrize("shape", ["text", "half", "binary"])

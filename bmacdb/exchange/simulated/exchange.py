@@ -161,6 +161,18 @@ class SimulatedExchange:
         if self._main is not None:
             await self._main
 
+    async def wait(self, ending: asyncio.Event) -> None:
+        """Serve until `ending` is set. Raises whatever the exchange fails with before that."""
+        if self._main is None:
+            raise RuntimeError("the stand-in exchange does not run: enter its context first.")
+        waiting = asyncio.create_task(ending.wait())
+        try:
+            await asyncio.wait({self._main, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if self._main.done():
+                self._main.result()
+        finally:
+            waiting.cancel()
+
     async def _serve(self) -> None:
         app = web.Application()
         app.add_routes(self._rest.routes())
@@ -247,6 +259,8 @@ class SimulatedExchange:
         try:
             if not names or await connection.subscribe(names, feeder):
                 await self._attend(connection, feeder)
+        except* ConnectionError:  # the client went while it was being answered
+            pass
         finally:
             feeder.unsubscribed(connection, list(connection.streams))
             self._connections.discard(connection)

@@ -41,6 +41,7 @@ __all__ = [
     "StaleKlines",
     "SwappedClose",
     "TruncatedBody",
+    "WrongClose",
     "fault_of",
     "parse_fault",
 ]
@@ -89,6 +90,13 @@ class SwappedClose(Mishap):
     """The closing frame is sent after that of the next bar."""
 
     kind: ClassVar[str] = "swapped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrongClose(Mishap):
+    """The closing frame has another volume than history will have."""
+
+    kind: ClassVar[str] = "wrong"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +266,7 @@ KINDS: dict[str, type[Mishap] | type[Event]] = {
         LateClose,
         DoubledClose,
         SwappedClose,
+        WrongClose,
         GarbageFrame,
         SocketDies,
         Refused,

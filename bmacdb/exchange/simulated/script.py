@@ -23,6 +23,7 @@ from bmacdb.exchange.simulated.faults import (
     SocketDies,
     SwappedClose,
     TruncatedBody,
+    WrongClose,
 )
 from bmacdb.exchange.simulated.sockets import Connection
 from bmacdb.exchange.simulated.stats import Stats
@@ -31,6 +32,9 @@ from bmacdb.model import Market
 __all__ = ["Closing", "Script"]
 
 _M = TypeVar("_M", bound=Mishap)
+
+_OF_CLOSES = (LostClose, WrongClose, LateClose, SwappedClose, GarbageFrame, DoubledClose)
+"""In the order in which they befall a frame."""
 
 
 @dataclass(slots=True)
@@ -117,7 +121,7 @@ class Script:
     def closing(self, frames: Sequence[tuple[StreamKey, Frame]], run_time_ms: int) -> Closing:
         """What becomes of the closing frames of a boundary."""
         plan = Closing()
-        if not any(kind in self._armed for kind in (LostClose, LateClose, DoubledClose, SwappedClose, GarbageFrame)):
+        if not any(kind in self._armed for kind in _OF_CLOSES):
             plan.now.extend(frames)
             return plan
         for key, frame in frames:
@@ -125,13 +129,15 @@ class Script:
         return plan
 
     def _befall(self, plan: Closing, key: StreamKey, frame: Frame, run_time_ms: int) -> None:
-        for kind in (LostClose, LateClose, SwappedClose, GarbageFrame, DoubledClose):
+        for kind in _OF_CLOSES:
             for armed in self._armed.get(kind, ()):
                 if not self._strikes(armed, run_time_ms, frame.market, frame.symbol, frame.symbol, run_time_ms):
                     continue
                 match armed.mishap:
                     case LostClose():
                         return
+                    case WrongClose():
+                        frame = frame.altered()
                     case LateClose(seconds=seconds):
                         plan.later.append((seconds, key, frame))
                         return
