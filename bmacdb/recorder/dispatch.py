@@ -23,6 +23,7 @@ __all__ = ["Dispatcher", "FeedEdges"]
 _MOST_MESSAGES = 2_000
 _MOST_ROWS = 5_000  # a transaction of more rows would keep a live candle waiting
 _FULL_PAUSE_S = 5.0
+_FULL_TOLD_EVERY = 12  # pauses
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +91,18 @@ class Dispatcher:
             self._act(self._feeds[feed], decision)
 
     async def _commit(self, batch: Batch) -> None:
+        pauses = 0
         while True:
             try:
                 await self._store.commit(batch)
                 break
             except StoreFull as error:
-                self._tell(batch, Severity.ERROR, f"{error} Recording pauses; it goes on as soon as there is room.")
-                await asyncio.sleep(_FULL_PAUSE_S)
+                if pauses % _FULL_TOLD_EVERY == 0:
+                    self._tell(batch, Severity.ERROR, f"{error} Recording pauses; it goes on as soon as there is room.")
+                pauses += 1
+                await self._clock.sleep(_FULL_PAUSE_S)
+        if pauses:
+            self._tell(batch, Severity.INFO, "There is room again: recording goes on.")
         self.commits += 1
         self.candles += len(batch.candles)
         self.last_commit_ms = self._clock.now_ms()
