@@ -22,3 +22,28 @@ LEFT JOIN (SELECT complete_at, missing FROM runs WHERE feed = $feed AND run_time
 SELECT item FROM run_status WHERE feed = $feed AND item NOT IN ('exginfo', 'funding') AND run_time = (
     SELECT max(run_time) FROM runs WHERE feed = $feed AND run_time < $run_time AND complete_at IS NOT NULL
 );
+
+-- status: each feed: its newest run, its newest complete one, how long the last thousand took, holes and bars.
+SELECT feeds.feed, feeds."interval", feeds.anchor, newest.run_time, newest.ready, newest.expected, newest.missing,
+       done.run_time AS complete_run_time, done.seconds_last, done.seconds_p50, done.seconds_p99,
+       coalesce(holes.open_gaps, 0) AS open_gaps, coalesce(bars.rows, 0) AS rows
+FROM feeds
+LEFT JOIN (
+    SELECT feed, max(run_time) AS run_time, max_by(ready, run_time) AS ready, max_by(expected, run_time) AS expected,
+           max_by(missing, run_time) AS missing
+    FROM runs GROUP BY feed
+) AS newest USING (feed)
+LEFT JOIN (
+    SELECT feed, max(run_time) AS run_time, max_by(seconds, run_time) AS seconds_last,
+           quantile_cont(seconds, 0.5) AS seconds_p50, quantile_cont(seconds, 0.99) AS seconds_p99
+    FROM (FROM latency QUALIFY row_number() OVER (PARTITION BY feed ORDER BY run_time DESC) <= 1000) GROUP BY feed
+) AS done USING (feed)
+LEFT JOIN (SELECT feed, count(*) AS open_gaps FROM gaps WHERE state = 'open' GROUP BY feed) AS holes USING (feed)
+LEFT JOIN (SELECT feed, count(*) AS rows FROM candles GROUP BY feed) AS bars USING (feed)
+ORDER BY feeds.feed;
+
+-- stragglers: the symbols that a run time still waits for: those of the complete one before it that are not there yet.
+SELECT item FROM run_status AS before
+WHERE feed = $feed AND run_time = $complete_run_time AND item NOT IN ('exginfo', 'funding')
+  AND item NOT IN (SELECT item FROM run_status WHERE feed = $feed AND run_time = $run_time)
+ORDER BY item;

@@ -32,5 +32,8 @@ def find_segments(
         values |= {"anchor": 1000 * interval.anchor_ms, "length": 1000 * interval.length_ms}
     found: dict[str, list[Segment]] = {}
     for symbol, first_ms, last_ms in connection.execute(query, values).fetchall():
-        found.setdefault(symbol, []).append(Segment(first_ms, interval.next(last_ms)))
+        segments = found.setdefault(symbol, [])
+        if segments and segments[-1].end_ms == first_ms:
+            first_ms = segments.pop().start_ms
+        segments.append(Segment(first_ms, interval.next(last_ms)))
     return {symbol: tuple(segments) for symbol, segments in found.items()}

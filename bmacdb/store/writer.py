@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
@@ -34,12 +35,16 @@ __all__ = ["MEMORY_LIMIT", "THREADS", "Store"]
 
 _T = TypeVar("_T")
 
-MEMORY_LIMIT = "128MB"
-"""What DuckDB's buffers may take in the recorder: a commit needs a few MB, a query that comes in the rest."""
+MEMORY_LIMIT = "64MB"
+"""What DuckDB's buffers may take. A commit needs a few MB; the rest fills up with what was written last, and serves
+queries, which go to disk beyond it. The process takes some 160 MB besides, most of it the libraries' own code."""
 
 THREADS = 1
 """DuckDB's threads. One takes two thirds of the time of two for a commit, for a few hundred rows are no work to share;
 queries that come in run in the threads of the server that takes them."""
+
+_MEMORY_ATTEMPTS = 50
+_MEMORY_PAUSE_S = 0.1
 
 # A second Store on a file in this process would share its lock, and drop it for both when it is closed.
 _held: set[Path] = set()
@@ -175,7 +180,18 @@ class Store:
         Of candles already there the higher source stands (`store.precedence`); the feed must have been added.
         Raises StoreFull when there is no room: nothing was written, and the same batch may be given again.
         """
-        await self._do(lambda: self._writer(batch.feed).commit(batch))
+        await self._do(lambda: self._commit(batch))
+
+    def _commit(self, batch: Batch) -> None:
+        for attempt in range(_MEMORY_ATTEMPTS):
+            try:
+                return self._writer(batch.feed).commit(batch)
+            except duckdb.OutOfMemoryException:
+                # A query that came in has it all for the moment; the commit was rolled back whole.
+                if attempt == _MEMORY_ATTEMPTS - 1:
+                    raise
+                time.sleep(_MEMORY_PAUSE_S)
+        return None
 
     async def retain(self, feed: Feed, *, before_ms: int) -> int:
         """Delete what is older than `before_ms`, save the trading rules; returns how many candles went."""

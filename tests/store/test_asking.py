@@ -62,6 +62,22 @@ def test_segments_cover_exactly_the_bars_there_are(
     asyncio.run(run())
 
 
+async def test_long_segments_come_in_one_piece(tmp_path: Path) -> None:
+    """Hundreds of bars without a hole are one segment; each hole parts it once, wherever it lies."""
+    holes = {0, 255, 256, 511, 700}
+    async with opened(tmp_path / "a.duckdb") as store:
+        await store.commit(Batch(FEED.name, START, tuple(candle("WHOLE", minute) for minute in range(1000))))
+        rest = tuple(candle("HOLED", minute) for minute in range(1000) if minute not in holes)
+        await store.commit(Batch(FEED.name, START, rest))
+        for offset in range(0, 300, 7):
+            start_ms, end_ms = START + offset * MINUTE, START + 1000 * MINUTE
+            found = await store.segments(FEED, start_ms=start_ms, end_ms=end_ms)
+            assert found["WHOLE"] == (Segment(start_ms, end_ms),)
+            bars = [ms for segment in found["HOLED"] for ms in FEED.interval.opens(segment.start_ms, segment.end_ms)]
+            assert bars == [START + minute * MINUTE for minute in range(offset, 1000) if minute not in holes]
+            assert all(one.end_ms < other.start_ms for one, other in pairwise(found["HOLED"]))
+
+
 async def test_segments_can_be_asked_of_some_symbols(tmp_path: Path) -> None:
     """A symbol without bars is not in the answer; one that was not asked for neither."""
     async with opened(tmp_path / "a.duckdb") as store:
