@@ -54,6 +54,7 @@ class Dispatcher:
     ) -> None:
         self._queue, self._feeds, self._store, self._clock = queue, feeds, store, clock
         self._report, self._announce = report, announce
+        self._ending = False
         self.candles = 0
         self.commits = 0
         self.last_commit_ms: int | None = None
@@ -70,6 +71,11 @@ class Dispatcher:
                 else:
                     messages.append(message)
             await self._consume(messages)
+
+    async def end(self) -> None:
+        """Ask `run` to end once it has written what is in the queue; a full disk is not waited for any more."""
+        self._ending = True
+        await self._queue.put(Stop())
 
     def _drain(self) -> Iterator[Message | Stop]:
         rows = messages = 0
@@ -97,6 +103,8 @@ class Dispatcher:
                 await self._store.commit(batch)
                 break
             except StoreFull as error:
+                if self._ending:
+                    raise
                 if pauses % _FULL_TOLD_EVERY == 0:
                     self._tell(batch, Severity.ERROR, f"{error} Recording pauses; it goes on as soon as there is room.")
                 pauses += 1

@@ -162,9 +162,9 @@ class _Recorder:
                 # Producers first: what they have put into the queue is still written.
                 producing.cancel()
                 await asyncio.wait({producing})
-                if not consuming.done():
-                    await self._queue.put(Stop())
+                ending = asyncio.create_task(dispatcher.end())
                 await asyncio.wait({consuming})
+                ending.cancel()
         for task in (consuming, producing):
             if not task.cancelled() and (error := task.exception()) is not None:
                 self._report(Stopped(self._clock.now_ms(), "error", self._periods(), dispatcher.candles))

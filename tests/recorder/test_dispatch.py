@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import duckdb
+import pytest
 
 from bmacdb.clock import ManualClock
 from bmacdb.errors import StoreFull
@@ -137,3 +138,25 @@ async def test_a_drain_ends_at_a_bounded_number_of_rows() -> None:
     await dispatch(cast(Store, store), messages, edges(state), at_ms=T0)
     assert sum(len(batch.candles) for batch in store.batches) == 30 * 499
     assert max(len(batch.candles) for batch in store.batches) < 30 * 499
+
+
+async def test_at_the_end_a_full_disk_is_an_error_and_no_hang() -> None:
+    store, clock = FullStore(), ManualClock(T0 + 60)
+    queue: asyncio.Queue[Message | Stop] = asyncio.Queue(1)
+    queue.put_nowait(closed("BTCUSDT", BAR))
+    dispatcher = Dispatcher(
+        queue,
+        {FEED.name: edges(live_state("BTCUSDT"))},
+        store=cast(Store, store),
+        clock=clock,
+        report=lambda _: None,
+        announce=lambda _: None,
+    )
+    running = asyncio.create_task(dispatcher.run())
+    await asyncio.sleep(0)
+    ending = asyncio.create_task(dispatcher.end())
+    await asyncio.sleep(0)
+    await clock.advance(5)
+    with pytest.raises(StoreFull):
+        await running
+    await ending
