@@ -84,7 +84,10 @@ def _next_steps(kept: Path | None) -> str:
         ("bmacdb run --interval 1m --trade-type usdt_perp --simulate", "record a stand-in until Ctrl-C"),
         ("bmacdb run --interval 1m --trade-type usdt_deli", "record the exchange itself"),
     ]
-    if kept is None:
+    if kept is not None:
+        steps.append((f'bmacdb sql --db {kept} "FROM latest_candles"', "ask the file anything"))
+        steps.append((f"bmacdb factors --db {kept} --factor PctChg:100", "factors of the whole market"))
+    else:
         steps.append(("bmacdb demo --keep-files", "this again, and keep the database"))
     width = max(len(command) for command, _ in steps)
     where = [] if kept is None else [f"The database is {kept}."]
