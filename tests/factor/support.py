@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import duckdb
 import numpy as np
 import pandas as pd
 
+from bmacdb.clock import SystemClock, to_ms
 from bmacdb.interval import Interval
+from bmacdb.model import Batch, Candle, Ready, Run
+from bmacdb.model import Source as Kind
 from bmacdb.sql import script
+from bmacdb.store.writer import Store
 from bmacdb.symbols import parse_feed
 
 START_MS = 1_767_225_600_000  # 2026-01-01, a boundary of every interval but 1w
@@ -96,3 +101,39 @@ def rough_market(bars: int = 260) -> list[pd.DataFrame]:
         candles("FLATUSDT", bars, seed=6, quiet=range(40, 200)),
         candles("币安人生USDT", bars, seed=8, quiet=range(0, bars, 3)),
     ]
+
+
+def batches(frames: Sequence[pd.DataFrame], *, feed: str = FEED, late: Sequence[str] = ()) -> list[Batch]:
+    """The candles as the recorder would commit them, a period at a time; `late` is missing in the last."""
+    interval = parse_feed(feed).interval
+    whole = pd.concat(frames)
+    names = list(whole.columns[2:])
+    found = []
+    for when, rows in whole.groupby("open_time"):
+        open_ms = to_ms(when.to_pydatetime())
+        run_ms = interval.next(open_ms)
+        bars = tuple(
+            Candle(row[0], open_ms, *map(float, row[2:8]), int(row[8]), float(row[9]), float(row[10]), Kind.WS)
+            for row in rows[["symbol", "open_time", *names]].itertuples(index=False, name=None)
+        )
+        done = run_ms + 50
+        ready = tuple(Ready(run_ms, bar.symbol, done, "ws") for bar in bars)
+        found.append(Batch(feed, done, bars, ready, (Run(run_ms, len(bars), len(bars), done, bars[-1].symbol, 0, ()),)))
+    return found
+
+
+async def stored(path: Path, frames: Sequence[pd.DataFrame], *, feed: str = FEED, num_candles: int = 200) -> Store:
+    """An open Store with the candles in it."""
+    store = await Store.open(path, clock=SystemClock())
+    await store.add_feed(parse_feed(feed), num_candles=num_candles)
+    pieces = batches(frames, feed=feed)
+    await store.commit(
+        Batch(
+            feed,
+            pieces[-1].recorded_at_ms,
+            tuple(bar for piece in pieces for bar in piece.candles),
+            pieces[-1].ready,
+            pieces[-1].runs,
+        )
+    )
+    return store
