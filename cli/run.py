@@ -135,10 +135,12 @@ def record_and_report(settings: Settings, *, limit_s: float | None = None) -> Ou
     import asyncio
 
     from bmacdb.cli.console import reporting
+    from bmacdb.cli.lean import without_pandas
     from bmacdb.errors import BmacdbError
-    from bmacdb.recorder.run import record
 
     async def within_limit() -> Outcome:
+        from bmacdb.recorder.run import record
+
         try:
             async with asyncio.timeout(limit_s) as limit:
                 return await record(settings, report)
@@ -147,7 +149,7 @@ def record_and_report(settings: Settings, *, limit_s: float | None = None) -> Ou
                 raise
             raise BmacdbError(f"the recording did not end within {limit_s:g} s. Is this machine very busy?") from exc
 
-    with reporting(settings.log_format, settings.timezone) as report:
+    with without_pandas(), reporting(settings.log_format, settings.timezone) as report:
         return asyncio.run(within_limit())
 
 
