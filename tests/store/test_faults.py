@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _CONTEXT = multiprocessing.get_context(
     "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 )
-_CONTEXT.set_forkserver_preload(["tests.store.support"])
+_CONTEXT.set_forkserver_preload(["pytest", "pandas", "pyarrow.dataset", "bmacdb.store.writer", "bmacdb.symbols"])
 
 
 def _commit_numbered(path: Path, start: int, acknowledge: Connection) -> None:
