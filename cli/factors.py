@@ -95,7 +95,7 @@ def factors(
     if listed:
         _list(library, chosen, format, output)
         return
-    wanted = chosen or list(config.factors)
+    wanted: list[object] = [*chosen] if chosen else [*config.factors]
     if not wanted:
         raise UsageError(
             f'no factor was asked for: give --factor PctChg:100, or write factors = ["PctChg:100"] below [factors] in '
@@ -201,7 +201,7 @@ class _Shape:
         if self.sort is not None:
             order = "ascending" if self.ascending else "descending"
             keys = [(self.sort, order), ("symbol", "ascending")][: 1 if self.sort == "symbol" else 2]
-            table = table.take(pc.sort_indices(table, sort_keys=keys, null_placement="at_end"))
+            table = table.take(pc.sort_indices(table, sort_keys=keys))
         emit(table if self.top is None else table.slice(0, self.top), self.format, self.output)
 
 

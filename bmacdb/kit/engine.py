@@ -6,6 +6,7 @@ only run time asked for or one of a year.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -27,8 +28,11 @@ __all__ = ["Result", "candles_of", "compute_plan"]
 Places = npt.NDArray[np.int64]
 Column = npt.NDArray[np.float64]
 
-_BARS_AT_ONCE = 100
-"""Run times computed in one statement, or as many as the longest look-back where that is more."""
+_COPIED_AT_ONCE = 12_000_000
+"""Elements of lists copied in one statement: each value costs a copy of its symbol's list, look-back and all."""
+
+_MARKET = 600
+"""Symbols that a market is taken to have when it is cut into pieces."""
 
 
 @dataclass(slots=True)
@@ -83,8 +87,9 @@ def _opens(span: Range, lookback: int) -> Places:
 
 def _chunks(source: Source, span: Range, lookback: int) -> Iterator[Range]:
     """The range in pieces that fit in memory, each at least as long as what is read before it."""
-    # Short pieces: within a statement every value costs a copy of its symbol's whole list.
-    bars = max(lookback, _BARS_AT_ONCE)
+    symbols = _MARKET if span.symbols is None else max(len(span.symbols), 1)
+    # bars * (bars + lookback) copies a symbol
+    bars = max(int(math.sqrt(lookback**2 / 4 + _COPIED_AT_ONCE / symbols) - lookback / 2), lookback, 1)
     first: int | None = span.first_ms
     while first is not None and first <= span.last_ms:
         last = min(span.interval.shift(first, bars - 1), span.last_ms)

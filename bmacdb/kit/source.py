@@ -70,7 +70,7 @@ class Source:
     def number(self, query: str) -> int | None:
         """The only value of an answer."""
         rows = self.ask(query)
-        return rows.column(0)[0].as_py() if rows.num_rows else None  # type: ignore[no-any-return]
+        return rows.column(0)[0].as_py() if rows.num_rows else None
 
     def latest_run_time_ms(self) -> int:
         """The newest run time at which the market was complete; without one, that of the newest candle.

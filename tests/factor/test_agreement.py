@@ -88,7 +88,7 @@ def hours(real_data: Path) -> Source:
     names = ["open", "high", "low", "close", "volume", "quote_volume", "trades"]
     frame = _frame(bars["symbol"], bars["ts"], bars, names)
     counts = frame["symbol"].value_counts()
-    chosen = {*sorted(counts.index)[::20], *counts[counts < counts.max() - 3].index[:8]}
+    chosen = {*sorted(counts.index)[::60], *counts[counts < counts.max() - 3].index[:5]}
     connection = database([frame[frame["symbol"].isin(chosen)]], feed="usdt_perp_1h")
     return Source.of(connection)
 
@@ -98,10 +98,10 @@ def minutes(real_data: Path) -> Source:
     """Minutes of spot: LUNA before and after the 18 days in which it was not traded, and quiet ALGO."""
     luna = pd.read_csv(real_data / "archive" / "LUNAUSDT-1m-2022-05.zip", header=None)
     hole = int((luna[0].diff() > 60_000).to_numpy().argmax())
-    luna = luna.iloc[hole - 400 : hole + 400]
+    luna = luna.iloc[hole - 300 : hole + 300]
     algo = pd.read_csv(real_data / "archive" / "ALGOUSDT-1m-2026-02.csv.gz")
     silent = int(algo.index[algo["volume"] == 0][0])
-    algo = algo.iloc[max(silent - 300, 0) : silent + 600]
+    algo = algo.iloc[max(silent - 150, 0) : silent + 150]
     shift = (int(luna[0].iloc[0]) - int(algo["open_time"].iloc[0])) // 60_000 * 60_000
     names = ["open", "high", "low", "close", "volume", "quote_volume", "count"]
     frames = [
