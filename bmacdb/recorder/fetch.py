@@ -63,7 +63,8 @@ class RestFetchers:
 
     async def fetch(self, fetch: Fetch) -> int:
         """Fetch a page of history; returns its rows once they are written. Transient failures are retried for ever."""
-        self._waiting[fetch] = written = asyncio.get_running_loop().create_future()
+        written: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting[fetch] = written
         await self._history.put(self._job(fetch))
         return await written
 
