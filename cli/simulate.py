@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,7 +42,7 @@ def simulate(
         typer.Option(
             metavar="FAULT",
             help="What goes wrong: KIND[:PROBABILITY][,NAME=VALUE...], as lost:0.05 or "
-            "dies,after=60,refuse_seconds=30; may repeat. KIND help lists them.",
+            "dies,after=60,refuse_seconds=30; may repeat. --fault help lists them.",
         ),
     ] = None,
     replay: Annotated[
@@ -59,13 +60,15 @@ def simulate(
     """
     from bmacdb.clock import SystemClock
     from bmacdb.exchange.simulated import SimulatedExchange, parse_fault
-    from bmacdb.exchange.simulated.faults import KINDS
+    from bmacdb.exchange.simulated.faults import KINDS, Event, Mishap
 
     if output not in _FORMATS:
         raise UsageError(f"--format {output!r} is not one of {', '.join(_FORMATS)}.{did_you_mean(output, _FORMATS)}")
     if "help" in (fault or ()):
         for kind, known in KINDS.items():
-            print(f"{kind:10} {(known.__doc__ or '').splitlines()[0]}")
+            common = [field.name for field in fields(Mishap if issubclass(known, Mishap) else Event)]
+            own = ", ".join(field.name for field in fields(known) if field.name not in common)
+            print(f"{kind:10} {(known.__doc__ or '').splitlines()[0]}{f' ({own})' if own else ''}")
         return
     _check("--port", port, 0, 65535)
     _check("--speed", speed, 0.01, 10_000)

@@ -55,6 +55,13 @@ class SimulatedExchange:
     market); a few of every other kind are listed beside them. The clock starts at `start_ms` (None: now)
     and runs `speed` times faster than real time. Closing frames are spread over `close_spread_ms` real
     milliseconds. `updates_per_second` is how often (real time) each stream tells of its open bar.
+    Connections end at `lifetime_ms` of the exchange's time. The last `recent` symbols of a market were
+    listed only hours ago. With `quiet_closes` False, futures send no closing frame for a bar without trades.
+    `ping_seconds` (real; None: the real exchange's 20 s and 3 min) is how often clients are pinged.
+    `replay` names archive files (or directories of them) whose candles take the place of generated ones.
+
+    Other processes reach it by `/_control/stats` (GET), `/_control/faults` (POST adds, DELETE ends) and
+    `/_control/expected?market&symbol&interval&start&end` (GET).
     """
 
     def __init__(
