@@ -102,7 +102,10 @@ def ask_file(path: Path, query: str) -> pa.Table:
 def _told(error: duckdb.Error, query: str) -> Exception:
     text = str(error)
     if refused := _REFUSED.search(text):
-        why = refused[1] or "it is not a query. A recorder answers SELECT, FROM, WITH, DESCRIBE, SUMMARIZE and SHOW TABLES."
+        why = refused[1] or (
+            "it is no query, or too long or too deep a one. A recorder answers SELECT, FROM, WITH, DESCRIBE, SUMMARIZE "
+            "and SHOW TABLES."
+        )
         return QueryRefused(f"the recorder refuses this query: {why}")
     if _LOST.search(text):
         return LinkLost(text)

@@ -43,9 +43,9 @@ def connect(path: str | Path = "bmac.duckdb", *, clock: Clock | None = None) -> 
 class Reader:
     """Made by `connect`. May be used from several threads, which take turns; close it, or use it in a `with`."""
 
-    def __init__(self, path: Path, *, clock: Clock) -> None:
+    def __init__(self, path: Path, *, clock: Clock, patience: float = _TAKEOVER_S) -> None:
         self.path = path
-        self._clock = clock
+        self._clock, self._patience = clock, patience
         self._lock = threading.Lock()
         self._link: LiveLink | None = None
         self._closed = False
@@ -97,7 +97,7 @@ class Reader:
         return Result(self._ask(bind(query, params)))
 
     def _ask(self, query: str) -> pa.Table:
-        until = monotonic() + _TAKEOVER_S
+        until = monotonic() + self._patience
         with self._lock:
             while True:
                 if self._closed:

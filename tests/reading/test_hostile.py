@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import duckdb
@@ -87,7 +88,7 @@ LEAKING = [
     "SELECT quack_check_token('a', 'b', 'b')",
     "FROM read_text('{secret}')",
     "FROM READ_TEXT('{secret}')",
-    'FROM "read_text"(\'{secret}\')',
+    "FROM \"read_text\"('{secret}')",
     "FROM system.main.read_text('{secret}')",
     "FROM read_blob('{secret}')",
     "FROM read_csv('{secret}')",
@@ -104,8 +105,8 @@ LEAKING = [
     "SELECT * FROM candles WHERE symbol IN (SELECT content FROM read_text('{secret}'))",
     "FROM candles, LATERAL (FROM read_text('{secret}'))",
     "SELECT * FROM candles UNION ALL FROM '{secret}'",
-    "WITH \"{secret}\" AS (SELECT 1) FROM \"{secret}\"",
-    "WITH a AS (WITH \"{secret}\" AS (SELECT 1) FROM \"{secret}\") SELECT * FROM a, \"{secret}\"",
+    'WITH "{secret}" AS (SELECT 1) FROM "{secret}"',
+    'WITH a AS (WITH "{secret}" AS (SELECT 1) FROM "{secret}") SELECT * FROM a, "{secret}"',
     "DESCRIBE '{secret}'",
     "SUMMARIZE '{secret}'",
     "FROM (DESCRIBE '{secret}')",
@@ -154,7 +155,7 @@ ALLOWED = [
     "FROM Candles WHERE FEED = 'usdt_perp_1m'",
     "FROM usdt_perp_1m.candles",
     "SELECT *, 'read_csv(''a.csv'')' AS text FROM main.candles WHERE symbol = '\"table_name\":\"a.csv\"'",
-    "WITH a AS (FROM candles), \"my bars\" AS (FROM a) SELECT count(*) FROM \"my bars\"",
+    'WITH a AS (FROM candles), "my bars" AS (FROM a) SELECT count(*) FROM "my bars"',
     "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 5) FROM t",
     "SELECT symbol, close / lag(close) OVER (PARTITION BY symbol ORDER BY open_time) - 1 FROM usdt_perp_1m.candles",
     "SELECT list(symbol ORDER BY symbol), max_by(close, open_time), quantile_cont(close, 0.5) FROM candles",
@@ -219,7 +220,9 @@ async def test_no_statement_changes_anything_or_reads_beyond_the_market(served: 
         connection = client(served)
         passed = []
         for template in [*WRITING, *ACTING, *LEAKING]:
-            statement = template.replace("{folder}", str(tmp_path)).replace("{secret}", str(secret)).replace("{uri}", uri)
+            statement = (
+                template.replace("{folder}", str(tmp_path)).replace("{secret}", str(secret)).replace("{uri}", uri)
+            )
             for road in (
                 "FROM quack_query_by_name('db', $1)",
                 f"FROM quack_query('{uri}', $1, token => '{token}')",
@@ -235,7 +238,7 @@ async def test_no_statement_changes_anything_or_reads_beyond_the_market(served: 
 
     assert await asyncio.to_thread(attack) == []
     assert await served.store.run(look) == before  # type: ignore[arg-type]
-    assert not [name for name in tmp_path.iterdir() if name.name.startswith("stolen")]
+    assert not [name for name in os.listdir(tmp_path) if name.startswith("stolen")]
 
 
 async def test_the_attached_catalog_is_no_way_round(served: Served, tmp_path: Path) -> None:

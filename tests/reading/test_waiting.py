@@ -1,0 +1,180 @@
+"""Waiting for a period: woken by events, never hung by a lost one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from time import monotonic
+
+import pytest
+
+from bmacdb.clock import ManualClock, SystemClock
+from bmacdb.errors import NothingToRead
+from bmacdb.store.events import BEAT, INFO, Publisher, Subscription, complete_topic, ready_topic
+from bmacdb.store.reader import Reader, connect
+from bmacdb.store.serve import Server
+from bmacdb.store.writer import Store
+from tests.reading.conftest import Served
+from tests.reading.feeding import FEED, FIRST_MS, MINUTE_MS, SYMBOLS, period
+
+NEXT_MS = FIRST_MS + 3 * MINUTE_MS
+
+
+async def test_a_complete_period_is_told_at_once(served: Served) -> None:
+    """What is committed already needs no event."""
+    async with connect(served.path) as reader:
+        found = await reader.wait_ready(FIRST_MS)
+    assert found
+    assert found.feed == FEED.name
+    assert found.ready == tuple(sorted(SYMBOLS))
+    assert found.late == ()
+
+
+async def test_a_commit_wakes_those_who_wait(served: Served) -> None:
+    """Waiters for the market and for a symbol wake by the commit that brings it, each by its own."""
+    async with connect(served.path) as reader, asyncio.TaskGroup() as tasks:
+        market = tasks.create_task(reader.wait_ready(NEXT_MS))
+        early = tasks.create_task(reader.wait_ready(NEXT_MS, symbols=["BTCUSDT"]))
+        late = tasks.create_task(reader.wait_ready(NEXT_MS, symbols="ETHUSDT"))
+        await served.commit(period(NEXT_MS, late=("ETHUSDT",)))
+        found = await early
+        assert found.complete
+        assert found.ready == ("BTCUSDT",)
+        assert not market.done()
+        assert not late.done()
+        await served.commit(period(NEXT_MS))
+        assert (await market).ready == tuple(sorted(SYMBOLS))
+        assert (await late).ready == ("ETHUSDT",)
+
+
+async def test_the_late_are_named_when_time_is_up(served: Served) -> None:
+    """The deadline passes: the result is false, and says who is there and who is not."""
+    await served.commit(period(NEXT_MS, late=("ETHUSDT",)))
+    async with connect(served.path) as reader:
+        found = await reader.wait_ready(NEXT_MS, timeout=0.2)
+        assert not found
+        assert found.late == ("ETHUSDT",)
+        assert found.ready == ("BTCUSDT", "币安人生USDT")
+        found = await reader.wait_ready(NEXT_MS, symbols=["BTCUSDT", "NONE"], timeout=0.2)
+        assert not found
+        assert (found.ready, found.late) == (("BTCUSDT",), ("NONE",))
+        nothing_yet = await reader.wait_ready(NEXT_MS + MINUTE_MS, timeout=0.0)
+        assert nothing_yet.ready == ()
+        assert nothing_yet.late == tuple(sorted(SYMBOLS))
+
+
+async def test_the_deadline_counts_from_the_run_time(served: Served) -> None:
+    """A wait that begins before the boundary gives up `timeout` after the boundary."""
+    clock = ManualClock(NEXT_MS - 500)
+    async with Reader(served.path, clock=clock) as reader:
+        found = await reader.wait_ready(NEXT_MS, timeout=0.1)
+    assert not found
+    assert found.waited >= 0.55
+
+
+async def test_an_event_that_was_lost_is_made_up_for(served: Served) -> None:
+    """A commit that nobody announces wakes the waiter all the same: a beat tells, or it looks anyway."""
+    async with connect(served.path) as reader:
+        waiting = asyncio.create_task(reader.wait_ready(NEXT_MS))
+        await served.store.commit(period(NEXT_MS))
+        assert (await waiting).complete
+
+
+async def test_a_recorder_that_starts_anew_hangs_no_waiter(served: Served) -> None:
+    """The recorder ends and another takes its place on other ports: the waiter finds it and wakes."""
+    reader = connect(served.path)
+    waiting = asyncio.create_task(reader.wait_ready(NEXT_MS))
+    await asyncio.to_thread(reader.sql, "SELECT 1")
+    await served.server.close()
+    await served.store.close()
+    store = await Store.open(served.path, clock=SystemClock())
+    server = await Server.start(store, clock=SystemClock(), info=dict, first_port=9900)
+    try:
+        batch = period(NEXT_MS)
+        await store.commit(batch)
+        server.announce(batch)
+        assert (await waiting).complete
+    finally:
+        await asyncio.to_thread(reader.close)
+        await server.close()
+        await store.close()
+
+
+async def test_a_wait_can_be_cancelled(served: Served) -> None:
+    """Cancelled at once, and its thread lets go."""
+    async with connect(served.path) as reader:
+        waiting = asyncio.create_task(reader.wait_ready(NEXT_MS))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        until = monotonic() + 30
+        while any(thread.name == "wait-ready" for thread in threading.enumerate()):
+            assert monotonic() < until
+            await asyncio.sleep(0.01)
+
+
+async def test_many_wait_in_one_program(served: Served) -> None:
+    """Fifty waits at once in one process all wake by the same commit."""
+    async with connect(served.path) as reader, asyncio.TaskGroup() as tasks:
+        waits = [tasks.create_task(reader.wait_ready(NEXT_MS)) for _ in range(50)]
+        await served.commit(period(NEXT_MS))
+    assert all(wait.result() for wait in waits)
+
+
+async def test_without_an_event_loop(served: Served) -> None:
+    """The blocking form does the same."""
+    reader = connect(served.path)
+    waiting = asyncio.get_running_loop().run_in_executor(None, reader.wait_ready_blocking, NEXT_MS)
+    await served.commit(period(NEXT_MS))
+    assert (await waiting).complete
+    await asyncio.to_thread(reader.close)
+
+
+async def test_nothing_to_wait_for_is_an_error(tmp_path: object) -> None:
+    """Neither a recorder nor a file: the wait says so instead of waiting."""
+    with connect(f"{tmp_path}/none.duckdb") as reader, pytest.raises(NothingToRead):
+        await reader.wait_ready(NEXT_MS)
+
+
+def test_events_say_what_was_committed() -> None:
+    """Ready items by run time, complete run times once, a beat with the newest of each feed."""
+    port, publisher = _publisher()
+    topics = (ready_topic(FEED.name), complete_topic(FEED.name), BEAT, INFO)
+    subscription = Subscription(f"tcp://127.0.0.1:{port}", topics)
+    try:
+        until = monotonic() + 30
+        while subscription.receive(0.01) is None:  # until it has joined
+            publisher.beat(1, {})
+            assert monotonic() < until
+        publisher.batch(period(FIRST_MS, late=("ETHUSDT",)))
+        publisher.batch(period(FIRST_MS))
+        publisher.beat(7, {"pid": 1})
+        heard = []
+        while not heard or heard[-1] != (INFO, {"pid": 1}):
+            event = subscription.receive(30)
+            assert event is not None
+            if event[0] not in (BEAT, INFO) or event[1] in (
+                {"pid": 1},
+                {"now_ms": 7, "complete": {FEED.name: FIRST_MS}},
+            ):
+                heard.append(event)
+    finally:
+        subscription.close()
+        publisher.close()
+    assert heard == [
+        (f"ready/{FEED.name}", {"run_time_ms": FIRST_MS, "items": ["BTCUSDT", "币安人生USDT"]}),
+        (f"ready/{FEED.name}", {"run_time_ms": FIRST_MS, "items": list(SYMBOLS)}),
+        (f"complete/{FEED.name}", {"run_time_ms": FIRST_MS, "expected": 3, "ready": 3}),
+        (BEAT, {"now_ms": 7, "complete": {FEED.name: FIRST_MS}}),
+        (INFO, {"pid": 1}),
+    ]
+
+
+def _publisher() -> tuple[int, Publisher]:
+    for port in range(19_000, 20_000):
+        try:
+            return port, Publisher(port)
+        except OSError:
+            continue
+    raise AssertionError("no free port")
