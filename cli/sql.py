@@ -94,7 +94,7 @@ def init_script(live: Live) -> str:
         "SET TimeZone = 'UTC';",
         "USE db;",
         f".print 'Attached to {live.uri}, where the recorder lives; read-only.'",
-        ".print 'FROM memory.ask($$ SELECT … $$) runs at the recorder and is fast; FROM candles fetches the table first.'",
+        ".print 'FROM memory.ask($$ SELECT … $$) runs at the recorder; FROM candles fetches the table first.'",
         ".print 'FROM memory.ask($$ SHOW ALL TABLES $$) tells what there is.'",
     ]
     return "\n".join(lines) + "\n"

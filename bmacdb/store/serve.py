@@ -91,6 +91,8 @@ class Server:
         except StoreError as error:
             await server.close()
             raise ServingUnavailable(f"the database cannot be served to other processes: {error}") from error
+        store.before_reopen(server._stop)
+        store.on_reopen(server._serve_again)
         server._beating = asyncio.create_task(server._beat())
         return server
 
@@ -104,6 +106,16 @@ class Server:
         guard.install(connection)
         connection.execute(f"CALL quack_serve('{self.live.uri}', token => '{self.live.token}')")
         sidefile.write(self._store.path, self.live)
+
+    def _serve_again(self) -> None:
+        """After a fault the store has opened the database anew: the same port and token serve it."""
+
+        def work() -> None:
+            with contextlib.suppress(duckdb.Error, StoreError):  # recording matters more; readers say what they lack
+                self._serve()
+
+        if not self._closed:
+            self._thread.submit(work)
 
     def announce(self, batch: Batch) -> None:
         """Wake the readers that wait for what `batch` brought; called after its commit, never blocks."""
@@ -142,6 +154,7 @@ class Server:
             with contextlib.suppress(duckdb.Error):
                 self._connection.execute(f"CALL quack_stop('{self.live.uri}')")
             self._connection.close()
+            self._connection = None
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -65,6 +65,7 @@ class Store:
         self._broken = False
         self._writers: dict[str, FeedWriter] = {}
         self._cursors: list[duckdb.DuckDBPyConnection] = []
+        self._reopening: list[Callable[[], None]] = []
         self._reopened: list[Callable[[], None]] = []
         self._sql = {query.name: query.sql for query in queries("store").values()}
 
@@ -288,6 +289,11 @@ class Store:
         self._cursors.append(cursor)
         return cursor
 
+    def before_reopen(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called, in the writer's thread, before a dead instance is closed: nothing of it may be in use
+        any more when it returns, for DuckDB would wait for that for ever."""
+        self._reopening.append(callback)
+
     def on_reopen(self, callback: Callable[[], None]) -> None:
         """Have `callback` called, in the writer's thread, after the database was reopened in this process."""
         self._reopened.append(callback)
@@ -328,6 +334,8 @@ class Store:
 
     def _reopen(self) -> None:
         """The instance is dead: close all that hangs on it, and recover from the write-ahead log."""
+        for callback in self._reopening:
+            callback()
         self._drop_cursors()
         if self._connection is not None:
             self._connection.close()

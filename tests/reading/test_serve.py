@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 from bmacdb.clock import SystemClock
+from bmacdb.errors import StoreError
 from bmacdb.store import extensions, sidefile
 from bmacdb.store.reader import connect
 from bmacdb.store.serve import Server, ServingUnavailable
@@ -100,3 +101,20 @@ async def test_the_token_is_in_no_log_and_no_message(served: Served, caplog: pyt
         rows = await asyncio.to_thread(reader.sql, "SELECT list(sql) FROM duckdb_tables()")
         assert token not in str(rows.rows())
     assert token not in caplog.text
+
+
+async def test_a_database_that_was_reopened_is_served_again(served: Served) -> None:
+    """After a fault that kills the instance while readers are connected, the store reopens it in place, and they find
+    the server again."""
+
+    def kill(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute("SET GLOBAL debug_checkpoint_abort = 'before_truncate'")
+        connection.execute("CHECKPOINT")
+
+    async with connect(served.path) as reader:
+        assert (await asyncio.to_thread(reader.sql, "SELECT count(*) FROM candles")).rows() == [(9,)]
+        with pytest.raises(StoreError):
+            await served.store.run(kill)
+        await served.commit(period(FIRST_MS + 3 * MINUTE_MS))
+        assert (await asyncio.to_thread(reader.sql, "SELECT count(*) FROM candles")).rows() == [(12,)]
+        assert reader.live
