@@ -95,9 +95,10 @@ async def measure(arguments: argparse.Namespace, rest_url: str, directory: Path)
             "clock_rate": str(arguments.speed),
         },
     )
-    watching = asyncio.create_task(meter.watch_loop())
+    watching = asyncio.create_task(meter.watch_loop()) if arguments.watch_loop else None
     await record(settings, meter.report)
-    watching.cancel()
+    if watching is not None:
+        watching.cancel()
     return meter
 
 
@@ -109,6 +110,7 @@ def main() -> None:
     parser.add_argument("--periods", type=int, default=20)
     parser.add_argument("--speed", type=float, default=12.0)
     parser.add_argument("--updates", type=float, default=0.0, help="unclosed frames per stream and second")
+    parser.add_argument("--watch-loop", action="store_true", help="measure how late the event loop is (costs CPU)")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     arguments = parser.parse_args()
     command = [sys.executable, "-m", "bmacdb.cli.main", "simulate", "--port", "0", "--format", "json"]
@@ -146,11 +148,12 @@ def tell(arguments: argparse.Namespace, meter: Meter, stats: dict[str, object], 
         "resident memory, MB, most": max(meter.rss_mb),
         "resident memory, MB, second half minus first half": statistics.mean(meter.rss_mb[half:])
         - statistics.mean(meter.rss_mb[:half] or meter.rss_mb),
-        "event loop late, ms, most during history": max(meter.lag_ms, default=0.0),
+        "event loop late, ms, most during history": max(meter.lag_ms, default=None),
         "event loop late, ms, p99.9 live": percentile(meter.live_lag_ms, 0.999),
-        "event loop late, ms, most live": max(meter.live_lag_ms, default=0.0),
+        "event loop late, ms, most live": max(meter.live_lag_ms, default=None),
         "history, s": meter.history and meter.history.seconds,
         "history, bars": meter.history and meter.history.fetched_bars,
+        "weight used of the limit in the fullest minute": weight_share(arguments, stats),
         "file, MB": size / 1e6,
         "whole run, s": seconds,
         "exchange": stats,
