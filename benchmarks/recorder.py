@@ -133,6 +133,11 @@ def main() -> None:
     tell(arguments, meter, stats, size=size, seconds=seconds)
 
 
+def weight_share(arguments: argparse.Namespace, stats: dict[str, object]) -> float:
+    weight = stats["weight"]["spot" if "spot" in arguments.feed else "futures"]  # type: ignore[index]
+    return float(weight["most_a_minute"]) / float(weight["limit"])
+
+
 def tell(arguments: argparse.Namespace, meter: Meter, stats: dict[str, object], *, size: int, seconds: float) -> None:
     half = len(meter.rss_mb) // 2
     figures = {
