@@ -41,7 +41,7 @@ class Plan:
     @property
     def funding(self) -> bool:
         """Whether a factor reads fundings."""
-        return any(word.startswith("funding_") for bound in self.sql for word in bound.words)
+        return any(bound.funding for bound in self.sql)
 
 
 @cache

@@ -24,6 +24,7 @@ from bmacdb.interval import Interval
 
 __all__ = ["Range", "build", "quote", "rows_statement", "stamp"]
 
+_WORD = re.compile(r"[A-Za-z_]\w*")
 _AT = re.compile(r"\b(\w+)\[\s*t\s*(?:-\s*([^\]:]+?)\s*)?\]")
 
 
@@ -96,9 +97,10 @@ class _Series:
     """The series of all factors, equal ones once."""
 
     names: dict[str, str]
+    rows: list[tuple[str, str]]
     stages: list[list[tuple[str, str]]]
 
-    def add(self, bound: Bound, columns: Sequence[str]) -> dict[str, str]:
+    def add(self, bound: Bound) -> dict[str, str]:
         """Where this factor's series are found: own name -> alias."""
         own: dict[str, str] = {}
         depth = {alias: stage for stage, made in enumerate(self.stages, 1) for alias, _ in made}
@@ -107,13 +109,28 @@ class _Series:
             alias = self.names.get(text)
             if alias is None:
                 alias = self.names[text] = f"s{len(self.names)}"
-                stage = max((depth[word] for word in own.values() if re.search(rf"\b{word}\b", text)), default=0)
-                while len(self.stages) <= stage:
-                    self.stages.append([])
-                self.stages[stage].append((alias, text))
-                depth[alias] = stage + 1
+                if (row := _of_one_row(text)) is not None:
+                    self.rows.append((alias, row))
+                else:
+                    needs = (depth.get(word, 0) for word in own.values() if re.search(rf"\b{word}\b", text))
+                    stage = max(needs, default=0)
+                    while len(self.stages) <= stage:
+                        self.stages.append([])
+                    self.stages[stage].append((alias, text))
+                    depth[alias] = stage + 1
             own[name] = alias
         return own
+
+    def words(self) -> frozenset[str]:
+        """Every name that the lists are made from."""
+        return frozenset(word for stage in self.stages for _, text in stage for word in _WORD.findall(text))
+
+
+def _of_one_row(text: str) -> str | None:
+    """A series whose elements need their own candle alone, as an expression of its columns; None for any other."""
+    if any(back or name not in CANDLE_COLUMNS for name, back in _AT.findall(text)):
+        return None
+    return _AT.sub(lambda match: f"{match[1]}::DOUBLE" if match[1] == "trade_num" else match[1], text)
 
 
 def _rename(text: str, names: dict[str, str]) -> str:
@@ -166,12 +183,12 @@ def build(bounds: Sequence[Bound], crosses: Sequence[tuple[Bound, str]], span: R
     lookback = max((bound.lookback for bound in bounds), default=1)
     _, end, total = span.grid(lookback)
     live = span.first_ms == span.last_ms
-    words = frozenset[str]().union(*(bound.words for bound in bounds)) | {"close"}
+    series = _Series({}, [], [])
+    owned = [series.add(bound) for bound in bounds]
+    words = series.words().union({"close"}, *(bound.read for bound in bounds))
     columns = [name for name in (*CANDLE_COLUMNS, *FUNDING_COLUMNS) if name in words]
-    steps = _gather(span, columns, lookback, everyone=bool(crosses))
+    steps = _gather(span, columns, series.rows, lookback, everyone=bool(crosses))
 
-    series = _Series({}, [])
-    owned = [series.add(bound, columns) for bound in bounds]
     previous = "dense"
     for number, stage in enumerate(series.stages):
         made = ", ".join(f"{_elements(text, total)} AS {alias}" for alias, text in stage)
@@ -200,13 +217,17 @@ def build(bounds: Sequence[Bound], crosses: Sequence[tuple[Bound, str]], span: R
     return f"WITH {', '.join(steps)}, {_cross(crosses, len(bounds))} WHERE true{span.only()} ORDER BY symbol, k"
 
 
-def _gather(span: Range, columns: list[str], lookback: int, *, everyone: bool) -> list[str]:
-    """From candles to dense lists."""
+def _gather(
+    span: Range, columns: list[str], rows: Sequence[tuple[str, str]], lookback: int, *, everyone: bool
+) -> list[str]:
+    """From candles to dense lists, of columns and of series that are computed row by row."""
     start, end, total = span.grid(lookback)
     place = span.place(lookback, "open_time")
     candles = [name for name in columns if name in CANDLE_COLUMNS]
     where = span.where(start, end, symbols=not everyone)
-    read = f"SELECT symbol, {place} AS k, {', '.join(candles)} FROM {span.table('candles')} WHERE {where}"
+    made = [f"CASE WHEN isfinite({text}) THEN {text} END AS {alias}" for alias, text in rows]
+    picked = ", ".join([*candles, *made])
+    read = f"SELECT symbol, {place} AS k, {picked} FROM {span.table('candles')} WHERE {where}"
     steps = [f"bars AS ({read})"]
     if len(candles) < len(columns):
         # A settlement is stamped some milliseconds late: it belongs to the bar that opened at its second. What is
@@ -223,6 +244,7 @@ def _gather(span: Range, columns: list[str], lookback: int, *, everyone: bool) -
             "bars AS (SELECT symbol, k, * EXCLUDE (symbol, k)"
             " FROM candle_bars FULL JOIN settlements USING (symbol, k))",
         ]
+    columns = [*columns, *(alias for alias, _ in rows)]
     lists = ", ".join(f"list({name}::DOUBLE) AS {name}" for name in columns)
     steps.append(f"gathered AS (SELECT symbol, list(k) AS k, {lists} FROM bars GROUP BY symbol)")
     # Within a group every list holds the rows in one and the same order, which nearly always is that of time.

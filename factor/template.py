@@ -22,7 +22,7 @@ import ast
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from bmacdb.errors import UsageError
@@ -106,10 +106,19 @@ class Bound:
         return self.template.missing == "null"
 
     @property
-    def words(self) -> frozenset[str]:
-        """Every name in it: which columns have to be read."""
-        parts = [self.expression, *(text for _, text in (*self.series, *self.lets))]
-        return frozenset(word for part in parts for word in _WORD.findall(part))
+    def read(self) -> frozenset[str]:
+        """Every name in the expression and its lets: which lists it reads."""
+        return _names([self.expression, *(text for _, text in self.lets)])
+
+    @property
+    def funding(self) -> bool:
+        """Whether it reads fundings."""
+        names = self.read | _names(text for _, text in self.series)
+        return not names.isdisjoint(FUNDING_COLUMNS)
+
+
+def _names(texts: Iterable[str]) -> frozenset[str]:
+    return frozenset(word for text in texts for word in _WORD.findall(text))
 
 
 @dataclass(frozen=True, slots=True)
