@@ -11,16 +11,12 @@ deadline names what is still missing, as `missing` of the run and as gaps, which
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 
 from bmacdb.model import (
     EXGINFO_ITEM,
     FUNDING_ITEM,
-    Batch,
     Candle,
     Feed,
-    FundingRate,
-    FundingSnapshot,
     Gap,
     GapState,
     Ready,
@@ -28,8 +24,8 @@ from bmacdb.model import (
     Source,
     SymbolInfo,
 )
+from bmacdb.recorder.decision import Decision, OpenRun
 from bmacdb.recorder.events import (
-    Event,
     ExchangeInfoUpdated,
     Notice,
     RunComplete,
@@ -53,7 +49,7 @@ from bmacdb.recorder.messages import (
     Tick,
 )
 
-__all__ = ["REPAIR_DEADLINE_MS", "Decision", "FeedState"]
+__all__ = ["REPAIR_DEADLINE_MS", "FeedState"]
 
 REPAIR_DEADLINE_MS = 40_000
 """How long after its boundary a run is waited for before what is missing is named."""
@@ -61,90 +57,6 @@ REPAIR_DEADLINE_MS = 40_000
 _REPAIR_EVERY_MS = 10_000
 _EARLY_MS = 5_000  # a closed bar may come this much before our belief of the exchange's clock says that it closed
 _LATE_RUNS = 2_000  # late runs remembered, so that a bar that comes after all completes its run
-
-
-@dataclass(slots=True)
-class _OpenRun:
-    run_time_ms: int
-    expected: int
-    waiting: set[str]
-    repaired: int = 0
-    last_item: str | None = None
-    last_at_ms: int = 0
-    missing: tuple[str, ...] = ()
-    past_deadline: bool = False
-    complete_at_ms: int | None = None
-    next_fetch_ms: int = 0
-
-    @property
-    def ready(self) -> int:
-        return self.expected - len(self.waiting)
-
-    def row(self) -> Run:
-        return Run(
-            self.run_time_ms,
-            self.expected,
-            self.ready,
-            self.complete_at_ms,
-            self.last_item,
-            self.repaired,
-            self.missing,
-        )
-
-
-@dataclass(slots=True)
-class Decision:
-    """What came of one or several messages of a feed: rows for one transaction, then what to do."""
-
-    candles: list[Candle] = field(default_factory=list)
-    ready: list[Ready] = field(default_factory=list)
-    changed_runs: dict[int, _OpenRun] = field(default_factory=dict)
-    exginfo: tuple[SymbolInfo, ...] | None = None
-    funding_rates: list[FundingRate] = field(default_factory=list)
-    funding_snapshots: list[FundingSnapshot] = field(default_factory=list)
-    gaps: dict[tuple[str, int], Gap] = field(default_factory=dict)
-
-    events: list[Event] = field(default_factory=list)
-    fetches: list[Fetch] = field(default_factory=list)
-    listen: frozenset[str] | None = None
-    """The symbols to listen to from now on, when they changed."""
-    backfill: list[str] = field(default_factory=list)
-    """Symbols newly listed, whose history is to be fetched."""
-    owed: list[tuple[str, int]] = field(default_factory=list)
-    """(symbol, open time) of bars with trades that REST had and the stream did not bring."""
-    taken: list[tuple[Fetch, int]] = field(default_factory=list)
-    """Fetches whose answers are dealt with, and how many rows each had."""
-    completed: list[int] = field(default_factory=list)
-    """Run times whose market became complete."""
-
-    @property
-    def runs(self) -> dict[int, Run]:
-        """The rows of the runs that changed, as they stand now, so that they agree with the rows beside them."""
-        return {run_time_ms: run.row() for run_time_ms, run in self.changed_runs.items()}
-
-    def batch(self, feed: str, now_ms: int) -> Batch | None:
-        """The transaction, or None when there is nothing to write."""
-        if not (
-            self.candles
-            or self.ready
-            or self.changed_runs
-            or self.gaps
-            or self.exginfo is not None
-            or self.funding_rates
-            or self.funding_snapshots
-        ):
-            return None
-        return Batch(
-            feed,
-            now_ms,
-            tuple(self.candles),
-            tuple(self.ready),
-            tuple(self.runs.values()),
-            self.exginfo,
-            tuple(self.funding_rates),
-            tuple(self.funding_snapshots),
-            tuple(self.gaps.values()),
-        )
 
 
 class FeedState:
@@ -155,7 +67,7 @@ class FeedState:
         self.expected: set[str] = set()
         self.known: set[str] = set()
         self.latest: dict[str, int] = {}
-        self.runs: dict[int, _OpenRun] = {}
+        self.runs: dict[int, OpenRun] = {}
         self.live_from_ms: int | None = None
         self.unknown_frames = 0
         self._newest_run_ms = 0
@@ -186,7 +98,7 @@ class FeedState:
         for run, ready in unfinished:
             # Killed before its deadline, a run has not named what it misses.
             waiting = (set(run.missing) or self.expected) - ready
-            self.runs[run.run_time_ms] = _OpenRun(
+            self.runs[run.run_time_ms] = OpenRun(
                 run.run_time_ms,
                 max(run.expected, len(waiting)),
                 waiting,
@@ -266,7 +178,7 @@ class FeedState:
         into.ready.append(Ready(run_time_ms, candle.symbol, at_ms, candle.source))
         self._maybe_complete(run, at_ms, into)
 
-    def _maybe_complete(self, run: _OpenRun, at_ms: int, into: Decision) -> None:
+    def _maybe_complete(self, run: OpenRun, at_ms: int, into: Decision) -> None:
         if run.complete_at_ms is not None or run.waiting or not run.expected:
             if run.past_deadline:
                 into.changed_runs[run.run_time_ms] = run
@@ -289,8 +201,8 @@ class FeedState:
 
     # Runs
 
-    def _open_run(self, run_time_ms: int, at_ms: int, into: Decision) -> _OpenRun:
-        run = _OpenRun(run_time_ms, len(self.expected), set(self.expected))
+    def _open_run(self, run_time_ms: int, at_ms: int, into: Decision) -> OpenRun:
+        run = OpenRun(run_time_ms, len(self.expected), set(self.expected))
         self.runs[run_time_ms] = run
         self._newest_run_ms = max(self._newest_run_ms, run_time_ms)
         into.changed_runs[run_time_ms] = run
@@ -333,7 +245,7 @@ class FeedState:
         for symbol, start_ms, end_ms in self._gaps.due(now_ms):
             self._fetch(symbol, start_ms, end_ms, Purpose.REPAIR, into)
 
-    def _deadline(self, run: _OpenRun, now_ms: int, into: Decision) -> None:
+    def _deadline(self, run: OpenRun, now_ms: int, into: Decision) -> None:
         run.past_deadline = True
         run.missing = tuple(sorted(run.waiting))
         into.changed_runs[run.run_time_ms] = run

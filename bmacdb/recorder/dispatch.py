@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from bmacdb.clock import Clock
 from bmacdb.errors import StoreFull
 from bmacdb.model import Batch
-from bmacdb.recorder.decide import Decision, FeedState
+from bmacdb.recorder.decide import FeedState
+from bmacdb.recorder.decision import Decision
 from bmacdb.recorder.events import Notice, Report, Severity
 from bmacdb.recorder.messages import Fetch, Message, PageFetched, Stop
 from bmacdb.store.writer import Store

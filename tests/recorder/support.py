@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from bmacdb.interval import MINUTE_MS
 from bmacdb.model import Candle, Source, SymbolInfo
-from bmacdb.recorder.decide import Decision, FeedState
+from bmacdb.recorder.decide import FeedState
+from bmacdb.recorder.decision import Decision
 from bmacdb.recorder.messages import CandleClosed, ExchangeInfoFetched, Fetch, PageFetched, Purpose
 from bmacdb.symbols import parse_feed
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from bmacdb.interval import MINUTE_MS
 from bmacdb.model import Gap, GapState, Run
-from bmacdb.recorder.decide import REPAIR_DEADLINE_MS, Decision, FeedState
+from bmacdb.recorder.decide import REPAIR_DEADLINE_MS, FeedState
+from bmacdb.recorder.decision import Decision
 from bmacdb.recorder.events import RunComplete, RunLate, SymbolsChanged
 from bmacdb.recorder.messages import Boundary, FetchFailed, Message, Purpose, Tick
 
