@@ -16,7 +16,7 @@ import pytest
 from bmacdb.cli.main import main
 from bmacdb.clock import ManualClock
 from bmacdb.factor import Library
-from bmacdb.kit.market import Market
+from bmacdb.kit.market import Market, describe
 from bmacdb.kit.source import Source
 from bmacdb.store.reader import connect
 from tests.factor.support import START_MS, batches, candles, stored
@@ -182,3 +182,14 @@ def test_the_kit_is_not_imported_for_help() -> None:
         "assert not {'pandas', 'duckdb', 'pyarrow'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_page_lists_the_library_as_it_is() -> None:
+    """docs/factors.md has the row of every bundled factor, from the factor's own file."""
+    page = Path(__file__).parents[2] / "docs" / "factors.md"
+    text = page.read_text("utf-8")
+    library = Library("there_is_no_package_of_this_name")
+    shown = ("factor", "parameters", "look_back", "missing", "formula", "null")
+    rows = [describe(library, name) for name in library.names()]
+    lines = ["| " + " | ".join(row[key].replace("|", "\\|") for key in shown) + " |" for row in rows]
+    assert [line for line in lines if line not in text] == []
