@@ -18,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import duckdb
-import psutil
 
 from bmacdb import __version__
 from bmacdb.clock import Clock
@@ -57,7 +56,7 @@ class Server:
             events_port=publisher.port,
             token=secrets.token_hex(16),
             pid=os.getpid(),
-            pid_started=psutil.Process().create_time(),
+            pid_started=sidefile.process_start(os.getpid()),
             started_ms=clock.now_ms(),
             version=__version__,
         )

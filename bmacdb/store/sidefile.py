@@ -17,14 +17,15 @@ import psutil
 
 from bmacdb.errors import Unwritable
 
-__all__ = ["Live", "find", "read", "remove", "side_path", "write"]
+__all__ = ["Live", "find", "process_start", "read", "remove", "side_path", "write"]
 
 _SAME_START_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A recorder that serves: `port` speaks Quack, `events_port` is a ZeroMQ PUB socket, both on loopback."""
+    """A recorder that serves: `port` speaks Quack, `events_port` is a ZeroMQ PUB socket, `intake_port` takes rows (0: it
+    does not); all on loopback."""
 
     port: int
     events_port: int
@@ -33,6 +34,7 @@ class Live:
     pid_started: float
     started_ms: int
     version: str
+    intake_port: int = 0
 
     @property
     def uri(self) -> str:
@@ -86,11 +88,23 @@ def find(database: Path) -> Live | None:
 def _runs(live: Live) -> bool:
     """Whether the process is there and is the same one: a process id may have been given to another since."""
     try:
-        return bool(abs(psutil.Process(live.pid).create_time() - live.pid_started) < _SAME_START_S)
+        return abs(process_start(live.pid) - live.pid_started) < _SAME_START_S
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:
         return True
+
+
+def process_start(pid: int) -> float:
+    """When a process started, in seconds of whatever this system counts from. Raises psutil.Error.
+
+    On Linux that is the boot: what psutil makes of it moves when the machine's clock is set.
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        # Behind the command's name, which may hold anything, the start is the 20th field, in ticks.
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return float(psutil.Process(pid).create_time())
 
 
 def remove(database: Path, live: Live) -> None:

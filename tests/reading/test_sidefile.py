@@ -22,7 +22,7 @@ def live() -> sidefile.Live:
         events_port=9721,
         token="0123456789abcdef",
         pid=os.getpid(),
-        pid_started=psutil.Process().create_time(),
+        pid_started=sidefile.process_start(os.getpid()),
         started_ms=0,
         version="1",
     )
