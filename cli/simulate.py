@@ -146,6 +146,7 @@ def _greet(exchange: SimulatedExchange, output: str) -> None:
         told = {
             "rest_url": exchange.rest_url,
             "ws_url": exchange.ws_url,
+            "archive_url": exchange.archive_url,
             "speed": exchange.speed,
             "pid": os.getpid(),
             "start_ms": exchange.start_ms,
@@ -157,7 +158,7 @@ def _greet(exchange: SimulatedExchange, output: str) -> None:
     print(
         f"A stand-in exchange listens at {exchange.rest_url}. Point a recorder at it:\n\n"
         f"  bmacdb run --rest-url {exchange.rest_url} --ws-url {exchange.ws_url}{rate}\n\n"
-        "Ctrl-C ends it.",
+        f"Its archive, for bmacdb history, is at --archive-url {exchange.archive_url}. Ctrl-C ends it.",
         flush=True,
     )
 

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from bmacdb.clock import ServerClock
 from bmacdb.errors import Unreachable, UsageError
+from bmacdb.exchange.simulated.archive import SimulatedArchive
 from bmacdb.exchange.simulated.faults import (
     ClockSkew,
     Delisting,
@@ -96,6 +97,7 @@ class SimulatedExchange:
         self._quiet_closes, self._ping_seconds = quiet_closes, ping_seconds
         self._spread_ms, self._updates, self._lifetime_ms = close_spread_ms, updates_per_second, lifetime_ms
         self._rest = RestApi(self.universe, self.clock, self.stats, self._script)
+        self.archive = SimulatedArchive(self.universe, self.clock)
         self._connects = RequestLimit(_CONNECTS, 5 * MINUTE_MS)
         self._connections: set[Connection] = set()
         self._feeder: Feeder | None = None
@@ -114,6 +116,11 @@ class SimulatedExchange:
     def rest_url(self) -> str:
         """What takes the place of scheme, host and port of every REST endpoint."""
         return f"http://{self._host}:{self._port}"
+
+    @property
+    def archive_url(self) -> str:
+        """What takes the place of the archive's addresses, its listing's and its files'."""
+        return f"{self.rest_url}/archive"
 
     @property
     def ws_url(self) -> str:
@@ -183,6 +190,7 @@ class SimulatedExchange:
     async def _serve(self) -> None:
         app = web.Application()
         app.add_routes(self._rest.routes())
+        app.add_routes(self.archive.routes())
         for path in _SOCKET_PATHS:
             app.router.add_get(path, self._socket)
             if path.endswith("/ws"):

@@ -12,7 +12,7 @@ from bmacdb.exchange.simulated.universe import Universe
 from bmacdb.interval import HOUR_MS, MINUTE_MS, Interval
 from bmacdb.model import Market
 
-__all__ = ["funding_info", "funding_rates", "premium_index", "settled_rate"]
+__all__ = ["funding_info", "funding_rates", "premium_index", "settled_history", "settled_rate"]
 
 _MINUTE = Interval.parse("1m")
 
@@ -106,6 +106,17 @@ def funding_rates(
             (price,) = _marks(universe, [instrument], time)
             row += f',"markPrice":"{price}","rateType":"Regular"'
         rows.append(row + "}")
+    return rows
+
+
+def settled_history(universe: Universe, instrument: Instrument, start_ms: int, end_ms: int) -> list[str]:
+    """The rows of the archive's funding file: stamp, hours between fundings, and rate, of [start, end)."""
+    hours = funding_hours(instrument)
+    rows = []
+    for time in _times(instrument, start_ms, end_ms - 1, 2**31, newest=False):
+        key = universe.style(instrument, instrument.life_at(time) or instrument.lives[0]).key
+        if start_ms <= (stamp := _stamp(key, time)) < end_ms:
+            rows.append(f"{stamp},{hours},{settled_rate(key, time)}")
     return rows
 
 
