@@ -383,7 +383,7 @@ class FeedState:
         if not first:
             into.events.append(SymbolsChanged(now_ms, self.feed.name, tuple(sorted(listed)), tuple(sorted(delisted))))
         for symbol in sorted(delisted):
-            self._last_bars(symbol, now_ms, into)
+            self._last_bars(symbol, now_ms, into, forming=starting)
         for run in list(self.runs.values()):
             if run.waiting & delisted and not run.past_deadline:
                 run.expected -= len(run.waiting & delisted)
@@ -391,13 +391,14 @@ class FeedState:
                 into.changed_runs[run.run_time_ms] = run
                 self._maybe_complete(run, now_ms, into)
 
-    def _last_bars(self, symbol: str, now_ms: int, into: Decision) -> None:
-        """Ask for the bars of a delisted symbol that may have closed unheard."""
+    def _last_bars(self, symbol: str, now_ms: int, into: Decision, *, forming: bool) -> None:
+        """What a delisted symbol closed unheard is a gap: REST has the last bar only a while after its close, and then
+        nobody else would ask for it again. `forming`: the bar that is open now may be its last."""
         interval = self.feed.interval
         if (latest_ms := self.latest.get(symbol)) is None:
             return
         start_ms, end_ms = interval.next(latest_ms), interval.floor(now_ms)
-        while start_ms < end_ms:
-            page_end_ms = min(end_ms, interval.shift(start_ms, self._page_rows))
-            self._fetch(symbol, start_ms, page_end_ms, Purpose.REPAIR, into)
-            start_ms = page_end_ms
+        if forming:
+            end_ms = interval.next(end_ms)
+        if start_ms < end_ms:
+            self._open_gap(symbol, start_ms, end_ms, "delisted before it was heard", now_ms, into)

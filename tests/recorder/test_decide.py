@@ -170,7 +170,23 @@ def test_a_delisted_symbol_is_expected_no_more_and_asked_for_its_last_bars() -> 
     assert decision.completed == [T0], "the run does not wait for it"
     assert decision.exginfo is not None
     assert {i.symbol: i.status for i in decision.exginfo} == {"BTCUSDT": "TRADING", "OLDUSDT": "SETTLING"}
-    assert [(f.symbol, f.start_ms, f.end_ms) for f in decision.fetches] == [("OLDUSDT", BAR, T0)]
+    assert [(gap.symbol, gap.gap_start_ms, gap.gap_end_ms) for gap in decision.gaps.values()] == [("OLDUSDT", BAR, T0)]
+
+
+def test_the_last_bar_of_a_delisted_symbol_is_asked_for_until_the_exchange_has_it() -> None:
+    """The delisting is seen at the boundary, and REST does not have the bar that closed there for some seconds."""
+    state = live_state("BTCUSDT", "OLDUSDT")
+    take(state, closed("BTCUSDT", BAR), closed("OLDUSDT", BAR - MINUTE_MS), at_ms=T0 + 50)
+    take(state, listed("BTCUSDT", halted=["OLDUSDT"], run_time_ms=T0), at_ms=T0 + 100)
+    (early,) = take(state, Tick(FEED.name), at_ms=T0 + 20_100).fetches
+    assert (early.symbol, early.start_ms) == ("OLDUSDT", BAR)
+    nothing = page("OLDUSDT", BAR, T0, [], purpose=Purpose.REPAIR, answered_ms=T0 + 20_200)
+    assert not take(state, nothing, at_ms=T0 + 20_200).candles
+    (again,) = take(state, Tick(FEED.name), at_ms=T0 + 2 * MINUTE_MS).fetches
+    answer = page("OLDUSDT", BAR, again.end_ms, [BAR], purpose=Purpose.REPAIR, answered_ms=T0 + 2 * MINUTE_MS)
+    decision = take(state, answer, at_ms=T0 + 2 * MINUTE_MS)
+    assert [(bar.symbol, bar.open_time_ms) for bar in decision.candles] == [("OLDUSDT", BAR)]
+    assert state.open_gaps() == 0
 
 
 def test_a_resumed_feed_takes_up_gaps_and_runs_that_were_never_complete() -> None:
