@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from bmacdb.errors import UsageError, did_you_mean
 from bmacdb.model import Feed
+from bmacdb.offset import Resampling, parse_resampling
 from bmacdb.sources import mask_url
 from bmacdb.symbols import parse_feed
 
@@ -38,6 +39,7 @@ OPTIONS: dict[str, str] = {
     "db": "the path of the database file",
     "num_candles": "a whole number from 1 to 10000",
     "keep": "a whole number, num_candles or more",
+    "resample": "a list of longer intervals, like 1h or usdt_perp_5m -> 1h",
     "funding_rate": "true or false",
     "keep_symbols": "a list of symbols, like BTCUSDT, ETHUSDT",
     "http_timeout_sec": "seconds, from 0.1 to 600",
@@ -128,6 +130,21 @@ def _zone(value: object) -> object:
 
 def _address(value: str | None, schemes: tuple[str, str]) -> str | None:
     if value is None:
+def _resamplings(value: object, info: ValidationInfo) -> object:
+    parts = value.split(",") if isinstance(value, str) else value
+    feeds = info.data.get("feeds", ())
+    if not isinstance(parts, list | tuple) or any(not isinstance(part, str | Resampling) for part in parts):
+        return parts
+    found: dict[str, Resampling] = {}
+    for part in _split(parts):
+        try:
+            made = (part,) if isinstance(part, Resampling) else parse_resampling(str(part), feeds)
+        except UsageError as exc:
+            raise ValueError(str(exc)) from exc
+        found.update((one.name, one) for one in made)
+    return tuple(found.values())
+
+
         return None
     try:
         parts = urlsplit(value)
@@ -202,6 +219,7 @@ class Settings(BaseModel):
     msg_sender: Annotated[MessageSender | None, BeforeValidator(_from_json)] = None
     save_type: Literal["parquet", "feather"] | None = None
     clock_rate: Seconds = Field(default=1.0, gt=0)
+    resample: Annotated[tuple[InstanceOf[Resampling], ...], BeforeValidator(_resamplings)] = ()
     warnings: tuple[str, ...] = ()
 
     @field_validator("keep")
@@ -254,3 +272,5 @@ class Settings(BaseModel):
             else:
                 core.append((name, mask_url(str(value))))
         return tuple(core)
+            elif name == "resample":
+                core.append((name, ", ".join(one.name for one in self.resample)))

@@ -45,6 +45,10 @@ def run(
     keep: Annotated[
         Text, typer.Option(metavar="N", help="Keep only the last N bars of a feed [default: everything].")
     ] = None,
+    resample: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Also make 1h (or usdt_perp_5m->1h) bars at every offset; may repeat."),
+    ] = None,
     funding_rate: Annotated[
         bool | None, typer.Option("--funding-rate/--no-funding-rate", help="Record funding rates [default: no].")
     ] = None,
@@ -107,6 +111,7 @@ def run(
         "dingding": dingding,
         "msg_sender": msg_sender,
         "save_type": save_type,
+        "resample": tuple(resample or ()),
         "rest_url": rest_url,
         "ws_url": ws_url,
         "proxy": proxy,

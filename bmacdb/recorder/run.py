@@ -30,6 +30,7 @@ from bmacdb.recorder.fetch import RestFetchers
 from bmacdb.recorder.frames import FrameLog
 from bmacdb.recorder.housekeeping import Housekeeping
 from bmacdb.recorder.messages import CandleClosed, Message, Stop
+from bmacdb.recorder.resample import Resampler
 from bmacdb.recorder.signals import stop_signals
 from bmacdb.store.serve import Server, ServingUnavailable
 from bmacdb.store.writer import Store
@@ -138,6 +139,12 @@ class _Recorder:
 
     async def _record(self, store: Store, fetchers: list[RestFetchers]) -> Outcome:
         async with self._serving(store) as announce:
+            resampler = await self._open_resampler(store, announce)
+
+            def committed(batch: Batch) -> None:
+                announce(batch)
+                resampler.committed(batch)
+
             dispatcher = Dispatcher(
                 self._queue,
                 {name: feed.edges for name, feed in self._feeds.items()},
@@ -156,8 +163,10 @@ class _Recorder:
             )
             consuming = asyncio.create_task(dispatcher.run())
             producing = asyncio.create_task(self._produce(fetchers, housekeeping))
+            resampling = asyncio.create_task(resampler.run())
             try:
-                await asyncio.wait((consuming, producing, self._ended), return_when=asyncio.FIRST_COMPLETED)
+                running = (consuming, producing, resampling, self._ended)
+                await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 # Producers first: what they have put into the queue is still written.
                 producing.cancel()
@@ -165,11 +174,26 @@ class _Recorder:
                 ending = asyncio.create_task(dispatcher.end())
                 await asyncio.wait({consuming})
                 ending.cancel()
-        for task in (consuming, producing):
+                resampler.stop()
+                await asyncio.wait({resampling})
+        for task in (consuming, producing, resampling):
             if not task.cancelled() and (error := task.exception()) is not None:
                 self._report(Stopped(self._clock.now_ms(), "error", self._periods(), dispatcher.candles))
                 raise _cause(error)
         return self._outcome(dispatcher.candles)
+
+    async def _open_resampler(self, store: Store, announce: Callable[[Batch], None]) -> Resampler:
+        resampler = Resampler(
+            store,
+            [replace(one, feed=self._feeds[one.feed.name].feed) for one in self._settings.resample],
+            window=self._settings.num_candles,
+            keep=self._settings.keep,
+            clock=self._clock,
+            report=self._report,
+            announce=announce,
+        )
+        await resampler.open()
+        return resampler
 
     async def _produce(self, fetchers: list[RestFetchers], housekeeping: Housekeeping) -> None:
         async with asyncio.TaskGroup() as tasks:

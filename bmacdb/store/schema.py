@@ -21,6 +21,7 @@ __all__ = [
     "feed_names",
     "migrate",
     "quoted",
+    "resampled_names",
     "stored_version",
 ]
 
@@ -144,12 +145,27 @@ def drop_views(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"DROP VIEW main.{quoted(name)}")
 
 
+def resampled_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """The schemas of bars that are made of a feed's (`bmacdb.store.resample`), by name."""
+    known = "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'main' AND table_name = 'resampled'"
+    if connection.execute(known).fetchone() is None:
+        return []
+    return [row[0] for row in connection.execute("SELECT feed FROM main.resampled ORDER BY feed").fetchall()]
+
+
+def _unite(connection: duckdb.DuckDBPyConnection, view: str, table: str, places: Sequence[str]) -> None:
+    parts = [f"SELECT '{place}' AS feed, * FROM {quoted(place)}.{table}" for place in places]
+    connection.execute(f"CREATE OR REPLACE VIEW main.{view} AS {' UNION ALL '.join(parts)}")
+
+
 def create_views(connection: duckdb.DuckDBPyConnection, feeds: Sequence[str]) -> None:
     """Create the views of `main` anew: each table over all feeds, and what is derived from them (`views.sql`)."""
     if not feeds:
         return
+    derived = resampled_names(connection)
     for table in FEED_TABLES:
-        parts = [f"SELECT '{feed}' AS feed, * FROM {quoted(feed)}.{table}" for feed in feeds]
-        connection.execute(f"CREATE OR REPLACE VIEW main.{table} AS {' UNION ALL '.join(parts)}")
+        _unite(connection, table, table, [*feeds, *derived] if table in ("run_status", "runs") else feeds)
+    if derived:
+        _unite(connection, "resampled_candles", "candles", derived)
     for query in queries("views").values():
         connection.execute(f"CREATE OR REPLACE VIEW main.{query.name} AS {query.sql}")
