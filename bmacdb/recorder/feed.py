@@ -212,8 +212,11 @@ class FeedRecorder:
                 attempts=_UPDATE_ATTEMPTS,
                 told=self._failed,
             )
-            self._members = _members(self.feed, info.symbols, self._settings.keep_symbols)
-            await self._put(ExchangeInfoFetched(self.feed.name, run_time_ms, self._members))
+            if members := _members(self.feed, info.symbols, self._settings.keep_symbols):
+                self._members = members
+                await self._put(ExchangeInfoFetched(self.feed.name, run_time_ms, members))
+            else:  # an answer without a single symbol is no news of a market that has vanished
+                self._notice(Severity.WARNING, "rest", "exchange info without any symbol of this feed is not believed")
             if self._with_funding:
                 await self._funding.snapshot(run_time_ms, _UPDATE_ATTEMPTS)
         except ExchangeError as error:

@@ -151,7 +151,7 @@ class _Recorder:
                 store=store,
                 clock=self._clock,
                 report=self._report,
-                announce=announce,
+                announce=committed,
             )
             housekeeping = Housekeeping(
                 store,
