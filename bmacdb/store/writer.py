@@ -276,6 +276,10 @@ class Store:
 
         return await self._do(guarded)
 
+    async def beside(self, work: Callable[[duckdb.DuckDBPyConnection], _T]) -> _T:
+        """Do on the writer's thread what writes to no table of a feed (`run` has commits look anew at those)."""
+        return await self._do(lambda: work(self._living()))
+
     async def _ask(self, feed: Feed, query: str, **values: object) -> list[tuple[Any, ...]]:
         return await self._do(
             lambda: self._writer(feed.name).connection.execute(self._sql[query], values or None).fetchall()
