@@ -47,7 +47,8 @@ class PythonFactor:
     """A module that computes a factor.
 
     `windowed`: a row's value is a function of its look-back alone, to the last bit, so that one pass over a long frame
-    gives what a frame per run time would. `template` is that of the SQL form of a bundled factor.
+    gives what a frame per run time would. `template` is that of the SQL form of a bundled factor. `older`: signal is of
+    the form (df, n, diff_num, factor_name).
     """
 
     name: str
@@ -55,6 +56,8 @@ class PythonFactor:
     is_cross: bool
     windowed: bool
     template: Template | None = None
+
+    older: bool = False
 
     @classmethod
     def of(cls, name: str, module: ModuleType, template: Template | None = None) -> PythonFactor:
@@ -73,7 +76,7 @@ class PythonFactor:
         if is_cross and not callable(getattr(module, "get_factor_list", None)):
             raise UsageError(f"factor {name}: is_cross = True needs get_factor_list(n), the factors it compares.")
         windowed = template is not None or bool(getattr(module, "WINDOWED", False))
-        return cls(name, module, is_cross, windowed, template)
+        return cls(name, module, is_cross, windowed, template, _takes_four(getattr(module, "signal", None)))
 
     def bind(self, call: Call) -> PythonCall:
         """This factor with a parameter. Raises UsageError for a look-back that is no positive number of candles."""
@@ -157,8 +160,10 @@ def _copy(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.copy(deep=not _COPIES_LAZILY)
 
 
-def _takes_four(signal: Callable[..., Any]) -> bool:
+def _takes_four(signal: Callable[..., Any] | None) -> bool:
     """Whether it is of the form (df, n, diff_num, factor_name); one with *args shows it only when it is called."""
+    if signal is None:
+        return False
     try:
         parameters = inspect.signature(signal).parameters.values()
     except (TypeError, ValueError):
@@ -171,7 +176,7 @@ def _signal(frame: pd.DataFrame, call: PythonCall) -> pd.DataFrame:
     signal = call.factor.module.signal
     name = call.call.column
     older = (call.param, 0, name)
-    if _takes_four(signal):
+    if call.factor.older:
         result = signal(_copy(frame), *older)
     else:
         try:
@@ -195,7 +200,8 @@ def _column(values: Any, frame: pd.DataFrame) -> Column:
     if isinstance(values, pd.Series):
         if len(values) != len(frame) or not values.index.equals(frame.index):
             values = values.reindex(frame.index)
-        array = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        plain = values.dtype == np.float64
+        array = values.to_numpy() if plain else values.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
         array = np.asarray(values, dtype=np.float64)
         if array.shape != (len(frame),):

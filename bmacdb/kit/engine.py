@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from bmacdb.factor.call import Call, spell
 from bmacdb.factor.module import Failure, PythonCall, apply, apply_section
@@ -140,8 +140,6 @@ def _too_short(call: Call, lookback: int, held: int) -> str:
 
 
 def _maximum(column: pa.ChunkedArray) -> int:
-    import pyarrow.compute as pc
-
     return int(pc.max(column).as_py() or 0)
 
 
@@ -162,10 +160,11 @@ def _symbol_frames(source: Source, span: Range, lookback: int) -> Iterator[tuple
     frame.index = _times(ends[places]).rename("candle_end_time")
     # Plain objects: names backed by Arrow make every assignment of a column several times slower.
     frame.columns = pd.Index(list(frame.columns), dtype=object)
-    names = table.column("symbol").to_pylist()
-    edges = [0, *(i for i in range(1, len(names)) if names[i] != names[i - 1]), len(names)]
-    for low, high in pairwise(edges):
-        yield names[low], frame.iloc[low:high], places[low:high]
+    symbols = pc.run_end_encode(table.column("symbol").combine_chunks())
+    low = 0
+    for symbol, high in zip(symbols.values.to_pylist(), symbols.run_ends.to_pylist(), strict=True):
+        yield symbol, frame.iloc[low:high], places[low:high]
+        low = high
 
 
 def _python(source: Source, plan: Plan, span: Range, result: Result, *, exact: bool, lead: bool) -> None:
