@@ -1,6 +1,6 @@
 -- The last settled funding rate within n candles.
--- formula: the newest funding_rate whose funding_time lies before run_time and within the last n candles
--- source: the exchange's funding history. A settlement on the boundary counts from the candle that opens there
+-- formula: the newest funding_rate settled in the last n candles, each counted two minutes after its funding_time
+-- source: the exchange's funding history. By then the recorder has it, so live values are those of research
 -- params: n int >= 1 = 96
 -- lookback: $n
 -- missing: position

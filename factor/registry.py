@@ -38,11 +38,6 @@ class Plan:
         """The columns asked for, in their order."""
         return [call.column for call in self.calls]
 
-    @property
-    def funding(self) -> bool:
-        """Whether a factor reads fundings."""
-        return any(bound.funding for bound in self.sql)
-
 
 @cache
 def _bundled() -> dict[str, Template]:

@@ -22,10 +22,14 @@ from bmacdb.clock import from_ms
 from bmacdb.factor.template import CANDLE_COLUMNS, FUNDING_COLUMNS, Bound
 from bmacdb.interval import Interval
 
-__all__ = ["Range", "build", "quote", "rows_statement", "stamp"]
+__all__ = ["SETTLED_S", "Range", "build", "quote", "rows_statement", "stamp"]
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _AT = re.compile(r"\b(\w+)\[\s*t\s*(?:-\s*([^\]:]+?)\s*)?\]")
+
+
+SETTLED_S = 120
+"""A settled funding counts from the candle in which it is this many seconds old: by then the recorder has it."""
 
 
 def quote(text: str) -> str:
@@ -230,9 +234,9 @@ def _gather(
     read = f"SELECT symbol, {place} AS k, {picked} FROM {span.table('candles')} WHERE {where}"
     steps = [f"bars AS ({read})"]
     if len(candles) < len(columns):
-        # A settlement is stamped some milliseconds late: it belongs to the bar that opened at its second. What is
-        # stamped in the bar that closes at the run time was known there for the length of that bar.
-        settled = "date_trunc('second', funding_time)"
+        # The recorder asks for a settlement some time after it: live values could not be those of research if it
+        # counted sooner. (The stamp itself is some milliseconds late.)
+        settled = f"date_trunc('second', funding_time) + INTERVAL {SETTLED_S} SECOND"
         narrowed = "" if everyone else span.only()
         steps = [
             f"candle_bars AS ({read})",

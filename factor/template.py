@@ -110,12 +110,6 @@ class Bound:
         """Every name in the expression and its lets: which lists it reads."""
         return _names([self.expression, *(text for _, text in self.lets)])
 
-    @property
-    def funding(self) -> bool:
-        """Whether it reads fundings."""
-        names = self.read | _names(text for _, text in self.series)
-        return not names.isdisjoint(FUNDING_COLUMNS)
-
 
 def _names(texts: Iterable[str]) -> frozenset[str]:
     return frozenset(word for text in texts for word in _WORD.findall(text))

@@ -22,7 +22,6 @@ from bmacdb.kit.engine import Result, compute_plan
 from bmacdb.kit.panel import indexed, tell
 from bmacdb.kit.source import CandleReader, Source
 from bmacdb.kit.times import run_time_ms
-from bmacdb.model import FUNDING_ITEM
 
 __all__ = ["BmacAllMarketCalculator", "BmacSingleSymbolCalculator"]
 
@@ -84,9 +83,8 @@ class BmacSingleSymbolCalculator:
         if wait_ready is None:
             return
         left = self._expire_sec - max(0, self._clock.now_ms() - run_ms) / 1000
-        wanted = None if symbols is None else [*symbols, FUNDING_ITEM] if self._plan.funding else symbols
         with contextlib.suppress(TimeoutError):  # what is late is named from what is there
-            await wait_ready(run_time, symbols=wanted, timeout=max(left, 0.0), feed=source.schema)
+            await wait_ready(run_time, symbols=symbols, timeout=max(left, 0.0), feed=source.schema)
 
     def _finish(self, result: Result, late: tuple[str, ...], run_time: datetime) -> None:
         self.late = late

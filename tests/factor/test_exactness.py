@@ -118,7 +118,7 @@ def test_a_missing_candle_never_shifts() -> None:
 
 
 def test_fundings_count_from_the_candle_they_fall_into() -> None:
-    """A settlement stamped 5 ms after the boundary is not known at that boundary, and known one candle later."""
+    """A settlement counts when it is two minutes old: not at its own boundary, and with 5m candles at the next."""
     connection = database([candles("AUSDT", 40, seed=1)])
     late, sharp = (START_MS + 10 * STEP + 5) * 1000, (START_MS + 20 * STEP) * 1000
     connection.execute(
@@ -152,3 +152,15 @@ def test_cross_sections_are_of_the_whole_market(source: Source) -> None:
     few = compute_plan(source, plan, last, last, ["BUSDT"]).frame.set_index("symbol")
     assert few.index.tolist() == ["BUSDT"]
     pd.testing.assert_series_equal(few.loc["BUSDT"], market.loc["BUSDT"])
+
+
+def test_fundings_of_minutes_count_when_the_recorder_has_them() -> None:
+    """With 1m candles a settlement counts from the third run time after it, live and in research alike."""
+    connection = database([candles("AUSDT", 20, seed=1, interval="1m")], feed="usdt_perp_1m")
+    connection.execute(
+        "INSERT INTO usdt_perp_1m.funding_rates SELECT 'AUSDT', make_timestamptz(?), 'Regular', 0.1, NULL",
+        [(START_MS + 10 * 60_000 + 5) * 1000],
+    )
+    panel = compute(connection, ["FundingRate:5"], None, at(START_MS + 60_000), at(START_MS + 20 * 60_000))
+    known = [stamp.minute for (stamp, _), rate in panel["FundingRate_5"].items() if rate == 0.1]
+    assert known == [13, 14, 15, 16, 17]
