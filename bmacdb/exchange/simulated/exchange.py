@@ -58,6 +58,7 @@ class SimulatedExchange:
     milliseconds. `updates_per_second` is how often (real time) each stream tells of its open bar.
     Connections end at `lifetime_ms` of the exchange's time. The last `recent` symbols of a market were
     listed only hours ago. With `quiet_closes` False, futures send no closing frame for a bar without trades.
+    `weight_limit` (a minute) takes the place of the real ones: a small one is soon reached.
     `ping_seconds` (real; None: the real exchange's 20 s and 3 min) is how often clients are pinged.
     `replay` names archive files (or directories of them) whose candles take the place of generated ones.
 
@@ -79,6 +80,7 @@ class SimulatedExchange:
         recent: int = 1,
         quiet_closes: bool = True,
         ping_seconds: float | None = None,
+        weight_limit: int | None = None,
         faults: Iterable[Fault] = (),
         replay: Iterable[Path] = (),
         host: str = "127.0.0.1",
@@ -96,7 +98,7 @@ class SimulatedExchange:
         self._script = Script(seed, self.stats)
         self._quiet_closes, self._ping_seconds = quiet_closes, ping_seconds
         self._spread_ms, self._updates, self._lifetime_ms = close_spread_ms, updates_per_second, lifetime_ms
-        self._rest = RestApi(self.universe, self.clock, self.stats, self._script)
+        self._rest = RestApi(self.universe, self.clock, self.stats, self._script, weight_limit=weight_limit)
         self.archive = SimulatedArchive(self.universe, self.clock)
         self._connects = RequestLimit(_CONNECTS, 5 * MINUTE_MS)
         self._connections: set[Connection] = set()

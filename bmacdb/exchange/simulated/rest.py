@@ -77,9 +77,12 @@ class _Call:
 class RestApi:
     """Answers requests out of a universe, at the time of `clock`."""
 
-    def __init__(self, universe: Universe, clock: Clock, stats: Stats, script: Script) -> None:
+    def __init__(
+        self, universe: Universe, clock: Clock, stats: Stats, script: Script, *, weight_limit: int | None = None
+    ) -> None:
+        """`weight_limit` takes the place of the real ones."""
         self.universe, self.clock, self.stats, self.script = universe, clock, stats, script
-        spot, futures = WeightLimit(LIMITS[Market.SPOT]), WeightLimit(LIMITS[Market.USDT_FUTURES])
+        spot, futures = (WeightLimit(weight_limit or LIMITS[one]) for one in (Market.SPOT, Market.USDT_FUTURES))
         self.weights = {Market.SPOT: spot, Market.USDT_FUTURES: futures, Market.COIN_FUTURES: futures}
         self.funding_requests = RequestLimit(500, 5 * MINUTE_MS)
         self._info: dict[Market, tuple[int, int, bytes]] = {}
@@ -144,7 +147,7 @@ class RestApi:
         if endpoint in ("fundingRate", "fundingInfo"):
             headers = {}  # their limit is one of requests, told by no header
         if verdict.status != 200:
-            return _too_many(market, verdict, now_ms, headers)
+            return _too_many(self.weights[market].limit, verdict, now_ms, headers)
         try:
             body, status = serve(call), 200
         except Refusal as refusal:
@@ -176,7 +179,7 @@ class RestApi:
             changes = [change for one in instruments for change in (*one.changes(), one.delivery_ms)]
             until_ms = min((change for change in changes if change > call.now_ms), default=1 << 62)
             pairs = [(one, self.universe.style(one, one.life_at(call.now_ms) or one.lives[0])) for one in instruments]
-            body = describe(market, pairs, now_ms=call.now_ms, weight_limit=LIMITS[market])
+            body = describe(market, pairs, now_ms=call.now_ms, weight_limit=self.weights[market].limit)
             self._info[market] = (self.universe.version, until_ms, body)
         return body
 
@@ -295,7 +298,7 @@ def refused(mishap: RestStatus, now_ms: int) -> web.Response:
     return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
 
-def _too_many(market: Market, verdict: Verdict, now_ms: int, headers: dict[str, str]) -> web.Response:
+def _too_many(limit: int, verdict: Verdict, now_ms: int, headers: dict[str, str]) -> web.Response:
     if verdict.status == 418:
         message = (
             f"Way too many requests; IP(127.0.0.1) banned until {verdict.until_ms}. "
@@ -303,7 +306,7 @@ def _too_many(market: Market, verdict: Verdict, now_ms: int, headers: dict[str, 
         )
     else:
         message = (
-            f"Too many requests; current limit of IP(127.0.0.1) is {LIMITS[market]} requests per minute. "
+            f"Too many requests; current limit of IP(127.0.0.1) is {limit} requests per minute. "
             "Please use the websocket for live updates to avoid polling the API."
         )
     wait_s = -(-(verdict.until_ms - now_ms) // 1000)
