@@ -134,8 +134,12 @@ def load_settings(
     directory: Path | None = None,
     flags: Mapping[str, object] | None = None,
     environ: Mapping[str, str] | None = None,
+    *,
+    instead: tuple[str, ...] = (),
 ) -> Settings:
     """The settings from DIR (the working directory when None), the environment and flags (by setting name).
+
+    `instead` are feeds for commands that work without one, taken where no source names any.
 
     Raises ConfigError or UsageError naming the place, the value, what was expected and the nearest valid one;
     several mistakes are told at once. Nothing is created or changed.
@@ -148,6 +152,8 @@ def load_settings(
     file_place, from_file, file_warnings = read_file(home, tables=_OTHER_TABLES)
     from_environment, environment_warnings = read_environment(environ, OPTIONS)
     levels = [from_file, from_environment, read_flags(flags or {})]
+    if instead and not any({"feeds", "interval", "trade_type"} & level.keys() for level in levels):
+        levels.insert(0, {"feeds": Given(instead, "no feed is named")})
     merged: Level = {name: given for level in levels for name, given in level.items()}
 
     errors: list[UsageError] = [*unknown_names(from_file, OPTIONS)]

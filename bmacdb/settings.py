@@ -53,6 +53,9 @@ OPTIONS: dict[str, str] = {
     "log_format": "text or json",
     "timezone": "the name of a time zone, like Asia/Shanghai or UTC",
     "dingding": 'a table like {"error": {"access_token": "…", "secret": "…"}}',
+    "alerts": "a list of apprise URLs, like dingtalk://SECRET@TOKEN/ or tgram://TOKEN/CHAT",
+    "metrics_port": "a port from 1 to 65535",
+    "metrics_host": "an address of this machine, like 127.0.0.1",
     "msg_sender": 'a table like {"type": "dingding", "error": {"access_token": "…", "secret": "…"}}',
     "save_type": "parquet or feather",
     "clock_rate": "a number above 0",
@@ -64,7 +67,7 @@ CHOICES = {
     "save_type": ("parquet", "feather"),
     "funding_rate": ("true", "false"),
 }
-SECRET = frozenset({"dingding", "msg_sender"})
+SECRET = frozenset({"alerts", "dingding", "msg_sender"})
 
 
 def _number(value: object) -> object:
@@ -81,6 +84,19 @@ def _from_json(value: object) -> object:
         return json.loads(Path(value[1:]).expanduser().read_text("utf-8") if value.startswith("@") else value)
     except (OSError, ValueError) as exc:
         raise PydanticCustomError("no_table", "not a table") from exc
+
+
+def _alerts(value: object) -> object:
+    """URLs in one text are parted by spaces or line ends: commas belong to some of them."""
+    if isinstance(value, str) and value.startswith("@"):
+        try:
+            value = Path(value[1:]).expanduser().read_text("utf-8")
+        except (OSError, ValueError) as exc:
+            raise PydanticCustomError("no_file", "not a file of URLs") from exc
+    urls = value.split() if isinstance(value, str) else value
+    if isinstance(urls, list | tuple) and any(not isinstance(url, str) or "://" not in url for url in urls):
+        raise PydanticCustomError("no_urls", "not URLs")
+    return urls
 
 
 def _split(parts: Iterable[object]) -> list[object]:
@@ -217,6 +233,9 @@ class Settings(BaseModel):
     timezone: Annotated[InstanceOf[tzinfo] | None, BeforeValidator(_zone)] = None
     dingding: Annotated[dict[str, Robot] | None, BeforeValidator(_from_json)] = None
     msg_sender: Annotated[MessageSender | None, BeforeValidator(_from_json)] = None
+    alerts: Annotated[tuple[SecretStr, ...], BeforeValidator(_alerts)] = ()
+    metrics_port: Whole | None = Field(default=None, ge=1, le=65535)
+    metrics_host: str = Field(default="127.0.0.1", pattern=r"^[\w.:-]+$")
     save_type: Literal["parquet", "feather"] | None = None
     clock_rate: Seconds = Field(default=1.0, gt=0)
     resample: Annotated[tuple[InstanceOf[Resampling], ...], BeforeValidator(_resamplings)] = ()

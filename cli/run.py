@@ -68,6 +68,15 @@ def run(
     msg_sender: Annotated[
         Text, typer.Option(metavar="@FILE", help="The same, in the predecessor's other form.")
     ] = None,
+    alerts: Annotated[
+        Text, typer.Option(metavar="@FILE", help="Where alerts go: a file of apprise URLs, one a line.")
+    ] = None,
+    metrics_port: Annotated[
+        Text, typer.Option(metavar="PORT", help="Serve metrics for Prometheus there [default: none].")
+    ] = None,
+    metrics_host: Annotated[
+        Text, typer.Option(metavar="ADDRESS", help="Address that metrics are served on [default: 127.0.0.1].")
+    ] = None,
     save_type: Annotated[Text, typer.Option(metavar="NAME", help="Accepted; has no meaning here.")] = None,
     rest_url: Annotated[
         Text, typer.Option(metavar="URL", help="Scheme, host and port in place of the exchange's REST addresses.")
@@ -111,6 +120,9 @@ def run(
         "dingding": dingding,
         "msg_sender": msg_sender,
         "save_type": save_type,
+        "alerts": alerts,
+        "metrics_port": metrics_port,
+        "metrics_host": metrics_host,
         "resample": tuple(resample or ()),
         "rest_url": rest_url,
         "ws_url": ws_url,
@@ -139,6 +151,7 @@ def record_and_report(settings: Settings, *, limit_s: float | None = None) -> Ou
     """Run the recorder to its end, telling what happens on stderr. Raises BmacdbError after `limit_s` seconds."""
     import asyncio
 
+    from bmacdb.alerts.alerting import alerting
     from bmacdb.cli.console import reporting
     from bmacdb.cli.lean import without_pandas
     from bmacdb.errors import BmacdbError
@@ -154,7 +167,11 @@ def record_and_report(settings: Settings, *, limit_s: float | None = None) -> Ou
                 raise
             raise BmacdbError(f"the recording did not end within {limit_s:g} s. Is this machine very busy?") from exc
 
-    with without_pandas(), reporting(settings.log_format, settings.timezone) as report:
+    with (
+        without_pandas(),
+        reporting(settings.log_format, settings.timezone) as console,
+        alerting(settings, console) as report,
+    ):
         return asyncio.run(within_limit())
 
 
