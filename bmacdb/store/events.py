@@ -3,12 +3,12 @@
 A message is a topic and a JSON object. Topics:
 
     ready/FEED       {"run_time_ms", "items": [...]}     committed just now
-    complete/FEED    {"run_time_ms", "expected", "ready"}  the whole market is there
+    complete/FEED    {"run_time_ms", "items": [...] or null}   the whole market is there; null: look which it is
     beat             {"now_ms", "complete": {FEED: newest complete run_time_ms}}   once a second
     info             what the recorder tells of itself; once a second
 
-An event may be lost (a subscriber joins late, a queue is full), so the table is the truth: a reader looks there after
-it has subscribed, and the beat tells it of what it missed.
+What an event says is committed. But one may be lost (a subscriber joins late, a queue is full), so a reader looks into
+the table after it has subscribed, and the beat tells it of what it missed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import zmq
 
-from bmacdb.model import Batch
+from bmacdb.model import EXGINFO_ITEM, FUNDING_ITEM, Batch
 
 __all__ = ["BEAT", "INFO", "Publisher", "Subscription", "complete_topic", "ready_topic"]
 
@@ -27,6 +27,7 @@ BEAT = "beat"
 INFO = "info"
 BEAT_SECONDS = 1.0
 
+_RUNS_KEPT = 3
 _WAITING_MESSAGES = 1000  # a subscriber this far behind loses the next ones, and hears of it by the beat
 
 
@@ -45,6 +46,7 @@ class Publisher:
         """Bind loopback's `port`. Raises OSError when it is taken."""
         self.port = port
         self._complete: dict[str, int] = {}
+        self._items: dict[str, dict[int, list[str]]] = {}  # of the newest run times of each feed
         self._context = zmq.Context(io_threads=1)
         self._socket = self._context.socket(zmq.PUB)
         self._socket.setsockopt(zmq.LINGER, 100)
@@ -60,13 +62,20 @@ class Publisher:
         by_run: dict[int, list[str]] = {}
         for row in batch.ready:
             by_run.setdefault(row.run_time_ms, []).append(row.item)
+        known = self._items.setdefault(batch.feed, {})
         for run_time_ms, items in by_run.items():
             self._send(ready_topic(batch.feed), {"run_time_ms": run_time_ms, "items": items})
+            known.setdefault(run_time_ms, []).extend(items)
         for run in batch.runs:
             if run.complete_at_ms is not None:
                 self._complete[batch.feed] = max(run.run_time_ms, self._complete.get(batch.feed, 0))
-                told = {"run_time_ms": run.run_time_ms, "expected": run.expected, "ready": run.ready}
+                # A recorder that started within the period does not know of what came before.
+                there = known.get(run.run_time_ms, [])
+                symbols = len(set(there) - {EXGINFO_ITEM, FUNDING_ITEM})
+                told = {"run_time_ms": run.run_time_ms, "items": there if symbols >= run.ready else None}
                 self._send(complete_topic(batch.feed), told)
+        for old in sorted(known)[:-_RUNS_KEPT]:
+            del known[old]
 
     def beat(self, now_ms: int, info: Mapping[str, object]) -> None:
         """The sign of life."""

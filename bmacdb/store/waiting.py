@@ -1,4 +1,4 @@
-"""Waiting for a period to get ready: events wake, the table decides.
+"""Waiting for a period to get ready: events wake, the table is the truth.
 
 An event may be lost and a recorder may be restarted, so a waiter looks into the table when it has subscribed, when the
 first beat proves the subscription, when a beat tells of a completion it has not seen, and now and then anyway.
@@ -173,9 +173,12 @@ class Waiter:
             if not self._joined or (self._symbols is None and newest == self._run_time_ms):
                 self._joined, self._look_at = True, self._heard
         elif body["run_time_ms"] == self._run_time_ms:
-            self._ready.update(body.get("items", ()))
-            if self._symbols is None or self._symbols <= self._ready:
+            items = body["items"]
+            if items is None:
                 self._look_at = self._heard
+            else:  # it is committed: no need to ask, which fifty at once would do
+                self._ready.update(items)
+                self._complete = self._symbols is None or self._symbols <= self._ready
 
     def _told(self) -> Readiness:
         ready = self._ready - {EXGINFO_ITEM, FUNDING_ITEM}
