@@ -7,16 +7,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
-import duckdb
 import pyarrow as pa
 
 from bmacdb.archive.bulk import Written, write_candles, write_funding, write_gaps
 from bmacdb.clock import Clock
 from bmacdb.errors import FileHeld
 from bmacdb.model import Batch, Candle, Feed, Gap
-from bmacdb.sql import queries
 from bmacdb.store import rows, sidefile
-from bmacdb.store.intake import IntakeClient
+from bmacdb.store.intake import IntakeClient, ensure_feed
 from bmacdb.store.writer import Store
 
 __all__ = ["FileSink", "RecorderSink", "Sink", "open_sink"]
@@ -118,14 +116,7 @@ async def open_sink(database: Path, feed: Feed, *, clock: Clock) -> Sink:
                 raise
         await asyncio.sleep(0.1)
     try:
-        depth = await store.run(lambda connection: _depth(connection, feed))
-        return FileSink(store, await store.add_feed(feed, num_candles=depth), clock)
+        return FileSink(store, await ensure_feed(store, feed, num_candles=_NUM_CANDLES), clock)
     except BaseException:
         await store.close()
         raise
-
-
-def _depth(connection: duckdb.DuckDBPyConnection, feed: Feed) -> int:
-    """The depth that the file promises of a feed: it stays."""
-    row = connection.execute(queries("store")["stored_feed"].sql, {"feed": feed.name}).fetchone()
-    return _NUM_CANDLES if row is None else int(row[1])

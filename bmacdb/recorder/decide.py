@@ -46,6 +46,7 @@ from bmacdb.recorder.messages import (
     Message,
     PageFetched,
     Purpose,
+    RowsOffered,
     Tick,
 )
 
@@ -139,6 +140,8 @@ class FeedState:
                 self._failed(message, now_ms, into)
             case ExchangeInfoFetched():
                 self._exchange_info(message, now_ms, into)
+            case RowsOffered():
+                self._offered(message, now_ms, into)
             case FundingFetched(run_time_ms=run_time_ms, snapshots=snapshots, rates=rates):
                 into.funding_snapshots += snapshots
                 into.funding_rates += rates
@@ -334,6 +337,28 @@ class FeedState:
         if failure.refused or fetch.purpose is Purpose.LATE:
             text = f"{fetch.symbol}: {failure.problem}"
             into.events.append(Notice(now_ms, Severity.WARNING, "rest", text, self.feed.name))
+
+    def _offered(self, offer: RowsOffered, now_ms: int, into: Decision) -> None:
+        """Take the rows of another process. Of bars, those that have closed; what they fill is no hole any more."""
+        interval, opens = self.feed.interval, dict[str, set[int]]()
+        into.offers.append(offer)
+        into.funding_rates += offer.funding_rates
+        into.gaps.update({(gap.symbol, gap.gap_start_ms): gap for gap in offer.gaps})
+        for candle in offer.candles:
+            run_time_ms = interval.next(candle.open_time_ms)
+            if interval.on_grid(candle.open_time_ms) and run_time_ms <= now_ms:
+                into.candles.append(candle)
+                opens.setdefault(candle.symbol, set()).add(candle.open_time_ms)
+                if run_time_ms in self.runs:
+                    self._mark_ready(run_time_ms, candle, now_ms, into)
+        for symbol in opens.keys() & self.known:
+            self.latest[symbol] = max(self.latest.get(symbol, -1), *opens[symbol])
+        for symbol in opens:
+            if symbol in self._gaps:
+                self._settle(symbol, opens[symbol], (0, 0), now_ms, into)
+        for gap in offer.gaps:
+            if gap.state is GapState.ABSENT and gap.symbol in self._gaps:
+                self._settle(gap.symbol, (), (gap.gap_start_ms, gap.gap_end_ms), now_ms, into)
 
     # Gaps
 

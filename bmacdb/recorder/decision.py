@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from bmacdb.model import Batch, Candle, FundingRate, FundingSnapshot, Gap, Ready, Run, SymbolInfo
 from bmacdb.recorder.events import Event
-from bmacdb.recorder.messages import Fetch
+from bmacdb.recorder.messages import Fetch, RowsOffered
 
 __all__ = ["Decision", "OpenRun"]
 
@@ -66,6 +66,9 @@ class Decision:
     """Fetches whose answers are dealt with, and how many rows each had."""
     completed: list[int] = field(default_factory=list)
     """Run times whose market became complete."""
+
+    offers: list[RowsOffered] = field(default_factory=list)
+    """Rows of other processes that are dealt with."""
 
     @property
     def runs(self) -> dict[int, Run]:

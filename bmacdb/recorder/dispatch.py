@@ -16,7 +16,7 @@ from bmacdb.model import Batch
 from bmacdb.recorder.decide import FeedState
 from bmacdb.recorder.decision import Decision
 from bmacdb.recorder.events import Notice, Report, Severity
-from bmacdb.recorder.messages import Fetch, Message, PageFetched, Stop
+from bmacdb.recorder.messages import Fetch, Message, PageFetched, RowsOffered, Stop
 from bmacdb.store.writer import Store
 
 __all__ = ["Dispatcher", "FeedEdges"]
@@ -83,19 +83,27 @@ class Dispatcher:
         while messages < _MOST_MESSAGES and rows < _MOST_ROWS and not self._queue.empty():
             message = self._queue.get_nowait()
             messages += 1
-            rows += len(message.candles) if isinstance(message, PageFetched) else 1
+            rows += len(message.candles) if isinstance(message, PageFetched | RowsOffered) else 1
             yield message
 
     async def _consume(self, messages: list[Message]) -> None:
         decisions: dict[str, Decision] = {}
         now_ms = self._clock.now_ms()
         for message in messages:
+            if isinstance(message, RowsOffered) and message.feed not in self._feeds:
+                await self._write_unrecorded(message, now_ms)
+                continue
             into = decisions.setdefault(message.feed, Decision())
             self._feeds[message.feed].state.take(message, now_ms, into)
         for feed, decision in decisions.items():
             if (batch := decision.batch(feed, now_ms)) is not None:
                 await self._commit(batch)
             self._act(self._feeds[feed], decision)
+
+    async def _write_unrecorded(self, offer: RowsOffered, now_ms: int) -> None:
+        """Rows for a feed that is in the file, and that nobody watches over now."""
+        await self._commit(Batch(offer.feed, now_ms, offer.candles, funding_rates=offer.funding_rates, gaps=offer.gaps))
+        offer.done()
 
     async def _commit(self, batch: Batch) -> None:
         pauses = 0
@@ -132,6 +140,8 @@ class Dispatcher:
         for fetch in decision.fetches:
             if not edges.offer(fetch):
                 edges.state.not_fetched(fetch)
+        for offer in decision.offers:
+            offer.done()
         now_ms = self._clock.now_ms()
         for event in decision.events:  # told when it is committed, and not before
             self._report(replace(event, at_ms=now_ms))

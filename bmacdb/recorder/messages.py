@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from bmacdb.model import Candle, FundingRate, FundingSnapshot, SymbolInfo
+from bmacdb.model import Candle, FundingRate, FundingSnapshot, Gap, SymbolInfo
 
 __all__ = [
     "Boundary",
@@ -17,6 +18,7 @@ __all__ = [
     "Message",
     "PageFetched",
     "Purpose",
+    "RowsOffered",
     "Stop",
     "Tick",
 ]
@@ -96,6 +98,18 @@ class FundingFetched:
     rates: tuple[FundingRate, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RowsOffered:
+    """Another process has rows for a feed, which may be one that is not recorded now. `done` is called when they are
+    committed."""
+
+    feed: str
+    candles: tuple[Candle, ...]
+    funding_rates: tuple[FundingRate, ...]
+    gaps: tuple[Gap, ...]
+    done: Callable[[], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Boundary:
     """The exchange's clock passed `run_time_ms`."""
@@ -116,4 +130,6 @@ class Stop:
     """The producers have ended: whoever consumes this has consumed everything."""
 
 
-Message = CandleClosed | PageFetched | FetchFailed | ExchangeInfoFetched | FundingFetched | Boundary | Tick
+Message = (
+    CandleClosed | PageFetched | FetchFailed | ExchangeInfoFetched | FundingFetched | RowsOffered | Boundary | Tick
+)

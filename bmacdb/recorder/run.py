@@ -25,15 +25,18 @@ from bmacdb.exchange.wire import KlineEvent
 from bmacdb.model import Batch, Feed, Market
 from bmacdb.recorder.dispatch import Dispatcher
 from bmacdb.recorder.events import Notice, Report, Severity, Started, Stopped
+from bmacdb.recorder.export import LiveExport
 from bmacdb.recorder.feed import FeedPlan, FeedRecorder, plan_feed
 from bmacdb.recorder.fetch import RestFetchers
 from bmacdb.recorder.frames import FrameLog
 from bmacdb.recorder.housekeeping import Housekeeping
-from bmacdb.recorder.messages import CandleClosed, Message, Stop
+from bmacdb.recorder.messages import CandleClosed, Message, RowsOffered, Stop
 from bmacdb.recorder.resample import Resampler
 from bmacdb.recorder.signals import stop_signals
+from bmacdb.store.intake import Offer, ensure_feed
 from bmacdb.store.serve import Server, ServingUnavailable
 from bmacdb.store.writer import Store
+from bmacdb.symbols import parse_feed
 
 __all__ = ["Outcome", "record"]
 
@@ -140,10 +143,13 @@ class _Recorder:
     async def _record(self, store: Store, fetchers: list[RestFetchers]) -> Outcome:
         async with self._serving(store) as announce:
             resampler = await self._open_resampler(store, announce)
+            export = self._open_export(store)
 
             def committed(batch: Batch) -> None:
                 announce(batch)
                 resampler.committed(batch)
+                if export is not None:
+                    export.committed(batch)
 
             dispatcher = Dispatcher(
                 self._queue,
@@ -176,6 +182,8 @@ class _Recorder:
                 ending.cancel()
                 resampler.stop()
                 await asyncio.wait({resampling})
+                if export is not None:
+                    await asyncio.to_thread(export.stop)
         for task in (consuming, producing, resampling):
             if not task.cancelled() and (error := task.exception()) is not None:
                 self._report(Stopped(self._clock.now_ms(), "error", self._periods(), dispatcher.candles))
@@ -194,6 +202,22 @@ class _Recorder:
         )
         await resampler.open()
         return resampler
+
+    def _open_export(self, store: Store) -> LiveExport | None:
+        if self._settings.export_dir is None:
+            return None
+        export = LiveExport(
+            store,
+            [feed.feed for feed in self._feeds.values()],
+            self._settings.export_dir,
+            save_type=self._settings.save_type or "parquet",
+            num_candles=self._settings.num_candles,
+            clock=self._clock,
+            report=self._report,
+            call=asyncio.get_running_loop().call_soon_threadsafe,
+        )
+        export.start()
+        return export
 
     async def _produce(self, fetchers: list[RestFetchers], housekeeping: Housekeeping) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -282,7 +306,9 @@ class _Recorder:
     async def _serving(self, store: Store) -> AsyncIterator[Callable[[Batch], None]]:
         """Serve the database to other processes; without it, recording goes on all the same."""
         try:
-            server = await Server.start(store, clock=self._clock, info=self.info)
+            server = await Server.start(
+                store, clock=self._clock, info=self.info, take=lambda offer: self._take(store, offer)
+            )
         except ServingUnavailable as error:
             self._notice(Severity.WARNING, "serve", f"{error} Recording goes on; nobody can read until it ends.")
             yield lambda _: None
@@ -291,6 +317,16 @@ class _Recorder:
             yield server.announce
         finally:
             await server.close()
+
+    async def _take(self, store: Store, offer: Offer) -> None:
+        """Commit the rows that another process offers. Raises UsageError for a feed that cannot be."""
+        if offer.feed not in self._feeds:
+            await ensure_feed(store, parse_feed(offer.feed), num_candles=self._settings.num_candles)
+        committed = asyncio.Event()
+        await self._queue.put(
+            RowsOffered(offer.feed, offer.candles, offer.funding_rates, offer.gaps, done=committed.set)
+        )
+        await committed.wait()
 
     # Keeping going
 

@@ -22,11 +22,13 @@ from typing import Any
 import pyarrow as pa
 
 from bmacdb.errors import BmacdbError, Malformed, StoreError, UsageError
-from bmacdb.model import Candle, FundingRate, Gap, GapState, Source
+from bmacdb.model import Candle, Feed, FundingRate, Gap, GapState, Source
+from bmacdb.sql import queries
 from bmacdb.store.rows import SCHEMAS
 from bmacdb.store.sidefile import Live
+from bmacdb.store.writer import Store
 
-__all__ = ["MOST_ROWS", "Intake", "IntakeClient", "IntakeLost", "Offer"]
+__all__ = ["MOST_ROWS", "Intake", "IntakeClient", "IntakeLost", "Offer", "ensure_feed"]
 
 MOST_ROWS = 2_000
 """The rows of one offer, so that a live candle behind it waits some tens of milliseconds."""
@@ -50,6 +52,13 @@ class Offer:
     candles: tuple[Candle, ...] = ()
     funding_rates: tuple[FundingRate, ...] = ()
     gaps: tuple[Gap, ...] = ()
+
+
+async def ensure_feed(store: Store, feed: Feed, *, num_candles: int) -> Feed:
+    """Make room for a feed where there is none; one that is there keeps the depth that readers were promised."""
+    sql = queries("store")["stored_feed"].sql
+    stored = await store.beside(lambda connection: connection.execute(sql, {"feed": feed.name}).fetchone())
+    return await store.add_feed(feed, num_candles=num_candles if stored is None else int(stored[1]))
 
 
 Take = Callable[[Offer], Awaitable[None]]

@@ -13,8 +13,9 @@ import secrets
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 import duckdb
@@ -26,6 +27,7 @@ from bmacdb.model import Batch
 from bmacdb.store import guard, sidefile
 from bmacdb.store.events import BEAT_SECONDS, Publisher
 from bmacdb.store.extensions import load_quack
+from bmacdb.store.intake import Intake, Offer
 from bmacdb.store.writer import Store
 
 __all__ = ["FIRST_PORT", "Server", "ServingUnavailable"]
@@ -65,20 +67,32 @@ class Server:
         self._feeds: set[str] = set()
         self._beating: asyncio.Task[None] | None = None
         self._closed = False
+        self._intake: Intake | None = None
 
     def __repr__(self) -> str:
         return f"<Server {self.live.uri} events={self.live.events_port} {'closed' if self._closed else 'open'}>"
 
     @classmethod
     async def start(
-        cls, store: Store, *, clock: Clock, info: Callable[[], dict[str, object]], first_port: int = FIRST_PORT
+        cls,
+        store: Store,
+        *,
+        clock: Clock,
+        info: Callable[[], dict[str, object]],
+        take: Callable[[Offer], Awaitable[None]] | None = None,
+        first_port: int = FIRST_PORT,
     ) -> Server:
-        """Serve `store`. `info` tells of the recorder and is asked once a second, on the event loop.
+        """Serve `store`. `info` tells of the recorder and is asked once a second, on the event loop; `take` commits the
+        rows that other processes offer (None: they are not taken).
 
         Raises ServingUnavailable, which says what to install or to mend.
         """
         port, publisher = _bind(first_port)
         server = cls(store, publisher, port=port, clock=clock, info=info)
+        if take is not None:
+            with contextlib.suppress(OSError):  # without it, history waits until the recorder ends
+                server._intake = await Intake.start(take, token=server.live.token)
+                server.live = replace(server.live, intake_port=server._intake.port)
         try:
             await server._in_thread(server._serve)
         except duckdb.Error as error:
@@ -141,6 +155,8 @@ class Server:
             return
         self._closed = True
         sidefile.remove(self._store.path, self.live)
+        if self._intake is not None:
+            await self._intake.close()
         if self._beating is not None:
             self._beating.cancel()
             await asyncio.wait({self._beating})

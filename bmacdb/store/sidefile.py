@@ -24,8 +24,8 @@ _SAME_START_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A recorder that serves: `port` speaks Quack, `events_port` is a ZeroMQ PUB socket, `intake_port` takes rows (0 for
-    none); all on loopback."""
+    """A recorder that serves: `port` speaks Quack, `events_port` is a ZeroMQ PUB socket, `intake_port` takes
+    rows (0: it does not); all on loopback."""
 
     port: int
     events_port: int
