@@ -13,6 +13,7 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,7 +34,7 @@ _ACK_TIMEOUT = 10.0
 _LIFETIME_MS = 23 * 3_600_000  # the exchange ends a connection at 24 h
 _SILENCE, _LONGEST_SILENCE = 60.0, 3600.0  # seconds without any frame
 _BACKOFF = (0.5, 30.0)  # seconds; eight groups that all fail stay far below the 300 connects in 5 minutes
-_WS_TIMEOUT = aiohttp.ClientWSTimeout(ws_close=1.0)  # a dead peer does not answer a goodbye
+_GOODBYE = 1.0  # seconds; a dead peer does not answer it
 _HANDOVER = 30.0  # seconds of exchange time that a new connection gets for its first frame before the old one goes
 
 
@@ -57,6 +58,7 @@ class ListenerStatus:
     last_frame_ms: int | None
     frames: int
     reconnects: int
+    bytes: int = 0
 
 
 class _Connection:
@@ -68,7 +70,7 @@ class _Connection:
         self._socket, self._feed, self._clock, self._observer = socket, feed, clock, observer
         self.streams: set[str] = set()
         self.opened_ms = clock.now_ms()
-        self.frames = 0
+        self.frames = self.bytes = 0
         self.opened = clock.monotonic()
         self.heard: dict[bytes | None, float] = {}  # lower-case symbol -> monotonic time of its last frame
         self.last_frame: float | None = None  # of a stream: answers prove nothing
@@ -118,6 +120,7 @@ class _Connection:
                 # Nearly every frame is an update of an open bar and ends here: two searches and a dict entry.
                 frame: bytes = message.data
                 self.frames += 1
+                self.bytes += len(frame)
                 if (symbol := symbol_of(frame)) in heard:
                     heard[symbol] = self.last_frame = monotonic()
                     if b"true" in frame:
@@ -161,7 +164,10 @@ class _Connection:
         return f"connection closed ({code}{', ' + str(message.extra) if message.extra else ''})"
 
     async def close(self) -> None:
-        await self._socket.close()
+        # aiohttp waits for the goodbye frame by frame: a peer that goes on sending could keep it waiting for ever.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2 * _GOODBYE):
+                await self._socket.close()
 
 
 class CandleListener:
@@ -186,7 +192,7 @@ class CandleListener:
         self._renewal: str | None = None
         self._connection: _Connection | None = None
         self._connects = 0
-        self._frames_before = 0
+        self._frames_before = self._bytes_before = 0
         self._patience = _SILENCE
 
     def __repr__(self) -> str:
@@ -217,7 +223,8 @@ class CandleListener:
         connection = self._connection
         if connection is None:
             state = "connecting" if self.symbols else "idle"
-            return ListenerStatus(self.group, len(self.symbols), state, None, None, self._frames_before, self._connects)
+            before = self._frames_before, self._connects, self._bytes_before
+            return ListenerStatus(self.group, len(self.symbols), state, None, None, *before)
         last = connection.last_frame
         ago_ms = None if last is None else (self._clock.monotonic() - last) * 1000
         return ListenerStatus(
@@ -228,6 +235,7 @@ class CandleListener:
             None if ago_ms is None else round(self._clock.now_ms() - ago_ms),
             self._frames_before + connection.frames,
             max(self._connects - 1, 0),
+            self._bytes_before + connection.bytes,
         )
 
     async def run(self) -> None:
@@ -249,6 +257,7 @@ class CandleListener:
                     reason = await self._watch(connection, reading)
                     self._observer.told(f"{self.feed.name} group {self.group}: {reason}; connecting anew")
                     self._frames_before += connection.frames
+                    self._bytes_before += connection.bytes
                     if reading.done() or not self.symbols:
                         old, self._connection = None, None
                         await connection.close()
@@ -272,7 +281,7 @@ class CandleListener:
                     decode_text=False,
                     heartbeat=30.0,
                     max_msg_size=1 << 22,
-                    timeout=_WS_TIMEOUT,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=_GOODBYE),
                 )
                 connection = _Connection(socket, self.feed, self._clock, self._observer)
                 try:
