@@ -124,9 +124,9 @@ def _without_meaning(values: dict[str, object], settings_of: Level, feeds: tuple
             warnings.append(f"{place}: spot has no funding rates; recording goes on without them.")
         else:
             warnings.append(f"{place}: {', '.join(spot)} has none; recorded for the other feeds.")
-    if "save_type" in values:
+    if "save_type" in values and "export_dir" not in values:
         place = settings_of["save_type"].place
-        warnings.append(f"{place}: has no meaning here, everything goes into one DuckDB file.")
+        warnings.append(f"{place}: has no meaning without export_dir: everything goes into one DuckDB file.")
     return warnings
 
 
@@ -171,6 +171,10 @@ def load_settings(
     if "db" in given and isinstance(given["db"].value, str | Path):
         base = home if given["db"] is from_file.get("db") else Path()
         given["db"] = Given(base / Path(given["db"].value).expanduser(), given["db"].place)
+
+    if "export_dir" in given and isinstance(given["export_dir"].value, str):
+        base = home if given["export_dir"] is from_file.get("export_dir") else Path()
+        given["export_dir"] = Given(base / Path(given["export_dir"].value).expanduser(), given["export_dir"].place)
 
     values = {name: item.value for name, item in given.items()}
     values.setdefault("db", home / DATABASE_NAME)

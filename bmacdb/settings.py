@@ -58,6 +58,8 @@ OPTIONS: dict[str, str] = {
     "metrics_host": "an address of this machine, like 127.0.0.1",
     "msg_sender": 'a table like {"type": "dingding", "error": {"access_token": "…", "secret": "…"}}',
     "save_type": "parquet or feather",
+    "export_dir": "a directory for files in the predecessor's layout",
+    "layout": "bmac",
     "clock_rate": "a number above 0",
 }
 """Every setting, and what is expected of it."""
@@ -65,6 +67,7 @@ OPTIONS: dict[str, str] = {
 CHOICES = {
     "log_format": ("text", "json"),
     "save_type": ("parquet", "feather"),
+    "layout": ("bmac",),
     "funding_rate": ("true", "false"),
 }
 SECRET = frozenset({"alerts", "dingding", "msg_sender"})
@@ -238,6 +241,8 @@ class Settings(BaseModel):
     metrics_host: str = Field(default="127.0.0.1", pattern=r"^[\w.:-]+$")
     save_type: Literal["parquet", "feather"] | None = None
     clock_rate: Seconds = Field(default=1.0, gt=0)
+    export_dir: Path | None = None
+    layout: Literal["bmac"] = "bmac"
     resample: Annotated[tuple[InstanceOf[Resampling], ...], BeforeValidator(_resamplings)] = ()
     warnings: tuple[str, ...] = ()
 

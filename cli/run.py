@@ -77,7 +77,13 @@ def run(
     metrics_host: Annotated[
         Text, typer.Option(metavar="ADDRESS", help="Address that metrics are served on [default: 127.0.0.1].")
     ] = None,
-    save_type: Annotated[Text, typer.Option(metavar="NAME", help="Accepted; has no meaning here.")] = None,
+    export_dir: Annotated[
+        Text, typer.Option(metavar="DIR", help="Also keep the predecessor's files up to date there [default: none].")
+    ] = None,
+    layout: Annotated[Text, typer.Option(metavar="NAME", help="Of these files: bmac [default: bmac].")] = None,
+    save_type: Annotated[
+        Text, typer.Option(metavar="NAME", help="Of these files: parquet or feather [default: parquet].")
+    ] = None,
     rest_url: Annotated[
         Text, typer.Option(metavar="URL", help="Scheme, host and port in place of the exchange's REST addresses.")
     ] = None,
@@ -119,11 +125,12 @@ def run(
         "num_socket_listeners": num_socket_listeners,
         "dingding": dingding,
         "msg_sender": msg_sender,
-        "save_type": save_type,
         "alerts": alerts,
         "metrics_port": metrics_port,
         "metrics_host": metrics_host,
-        "resample": tuple(resample or ()),
+        "export_dir": export_dir,
+        "layout": layout,
+        "save_type": save_type,
         "rest_url": rest_url,
         "ws_url": ws_url,
         "proxy": proxy,

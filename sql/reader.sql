@@ -3,6 +3,9 @@
 -- feeds: what is recorded.
 SELECT feed, market, trade_type, "interval", anchor, num_candles, created_at FROM feeds ORDER BY feed;
 
+-- derived: the schema of that name, if it holds bars that are made of a feed's.
+SELECT schema_name FROM duckdb_tables() WHERE table_name = 'candles' AND schema_name = $feed;
+
 -- candles: the last `limit` bars of a symbol that open in [start, end), oldest first.
 SELECT * EXCLUDE (feed) FROM (
     SELECT * FROM candles

@@ -129,9 +129,14 @@ class Reader:
         """What is recorded, one row a feed: feed, market, trade_type, interval, anchor, num_candles, created_at."""
         return self._named("feeds")
 
-    def feed_name(self, feed: str | None = None) -> str:
-        """`feed` as it is, checked; where None, the only one there is. Raises UsageError."""
+    def feed_name(self, feed: str | None = None, *, derived: bool = False) -> str:
+        """`feed` as it is, checked; where None, the only one there is. Raises UsageError.
+
+        `derived` admits what is made of a feed too, as usdt_perp_5m_to_1h.
+        """
         known = [str(row[0]) for row in self.feeds()]
+        if feed is not None and derived:
+            known += [str(row[0]) for row in self._named("derived", feed=feed)]
         if feed in known:
             return str(feed)
         if feed is not None:
@@ -167,7 +172,7 @@ class Reader:
     def run_status(self, run_time: datetime | int | str, *, feed: str | None = None) -> Result:
         """What is ready for a run time, in the order in which it came: item (a symbol, `exginfo`, `funding`), ready_at,
         source."""
-        return self._named("run_status", feed=self.feed_name(feed), run_time=_moment(run_time))
+        return self._named("run_status", feed=self.feed_name(feed, derived=True), run_time=_moment(run_time))
 
     # Waiting
 
@@ -203,7 +208,7 @@ class Reader:
         return Waiter(
             self.path,
             self._named,
-            lambda: self.feed_name(feed),
+            lambda: self.feed_name(feed, derived=True),
             run_time_ms=to_ms(_moment(run_time)),
             symbols=None if symbols is None else frozenset(symbols),
             timeout=timeout,

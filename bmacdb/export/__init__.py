@@ -1,0 +1,1 @@
+"""Files for other programs: the predecessor's layout, and plain parquet and csv."""
