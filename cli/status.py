@@ -53,7 +53,9 @@ def _show(found: Status, format: str, *, watch: bool) -> None:
         typer.echo(json.dumps(found.plain(), ensure_ascii=False, indent=None if watch else 2))
         return
     if watch:
-        typer.clear()
+        from rich.console import Console
+
+        Console().clear()
     typer.echo(render(found))
 
 

@@ -30,12 +30,15 @@ from bmacdb.store.extensions import load_quack
 from bmacdb.store.intake import Intake, Offer
 from bmacdb.store.writer import Store
 
-__all__ = ["FIRST_PORT", "Server", "ServingUnavailable"]
+__all__ = ["FIRST_PORT", "SPILL_LIMIT", "Server", "ServingUnavailable"]
 
 _T = TypeVar("_T")
 
 FIRST_PORT = 9720
 """Quack on this port and events on the next; where these are taken, on the next two, and so on."""
+
+SPILL_LIMIT = "4GB"
+"""What all queries together may put into temporary files."""
 
 _PAIRS = 200
 _NICENESS = 10
@@ -116,6 +119,8 @@ class Server:
         connection.execute("SET GLOBAL python_enable_replacements = false")
         connection.execute("SET GLOBAL autoload_known_extensions = false")
         connection.execute("SET GLOBAL autoinstall_known_extensions = false")
+        # What a query spills must not fill the disk that the record is on.
+        connection.execute(f"SET GLOBAL max_temp_directory_size = '{SPILL_LIMIT}'")
         guard.install(connection)
         connection.execute(f"CALL quack_serve('{self.live.uri}', token => '{self.live.token}')")
         sidefile.write(self._store.path, self.live)

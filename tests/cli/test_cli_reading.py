@@ -157,3 +157,19 @@ async def test_wrong_usage_is_told(tmp_path: Path) -> None:
     status, _, err = await run(*BMACDB, "status", "--format", "jsn", "--db", str(tmp_path / "a"))
     assert status == 2
     assert "Did you mean json?" in err
+
+
+@pytest.mark.parametrize("format", ["json", "table"])
+async def test_status_looks_again_and_again(served: Served, format: str) -> None:  # noqa: F811
+    """--watch tells anew until it is stopped."""
+    process = await asyncio.create_subprocess_exec(
+        *BMACDB, "status", "--watch", "--db", str(served.path), "--format", format, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    heard = 0
+    while heard < 2:
+        line = (await process.stdout.readline()).decode()
+        assert line, "it has ended"
+        heard += '"state"' in line or ", process " in line
+    process.terminate()
+    await process.wait()
