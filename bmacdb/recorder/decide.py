@@ -175,6 +175,8 @@ class FeedState:
             run = self._open_run(run_time_ms, at_ms, into)
         if candle.symbol not in run.waiting:
             return
+        if not run.past_deadline and at_ms - run_time_ms >= self._deadline_ms:
+            self._deadline(run, at_ms, into)  # the tick that would have said so comes late on a busy machine
         run.waiting.remove(candle.symbol)
         run.repaired += candle.source is not Source.WS
         run.last_item, run.last_at_ms = candle.symbol, at_ms

@@ -100,6 +100,18 @@ def test_past_the_deadline_the_run_and_the_gaps_name_what_is_missing() -> None:
     assert [event.missing for event in decision.events if isinstance(event, RunLate)] == [("ETHUSDT",)]
 
 
+def test_a_bar_that_comes_past_the_deadline_is_named_even_when_the_tick_is_late() -> None:
+    """On a busy machine bars may be taken before the tick that closes the deadline: late they are all the same."""
+    state = live_state("BTCUSDT", "ETHUSDT")
+    take(state, Boundary(FEED.name, T0), closed("BTCUSDT", BAR), at_ms=T0 + 50)
+    late_ms = REPAIR_DEADLINE_MS + 500
+    decision = take(state, closed("ETHUSDT", BAR, after_ms=late_ms), Tick(FEED.name), at_ms=T0 + late_ms + 100)
+    assert decision.runs[T0].missing == ("ETHUSDT",)
+    assert decision.runs[T0].complete_at_ms == T0 + late_ms
+    assert [gap.state for gap in decision.gaps.values()] == [GapState.FILLED]
+    assert [event.missing for event in decision.events if isinstance(event, RunLate)] == [("ETHUSDT",)]
+
+
 def test_repair_goes_on_and_the_run_keeps_the_name_of_what_was_late() -> None:
     state = live_state("BTCUSDT")
     take(state, Boundary(FEED.name, T0), at_ms=T0)
