@@ -15,6 +15,8 @@ from typing import Protocol
 
 __all__ = ["Clock", "ManualClock", "ServerClock", "SystemClock", "format_ms", "from_ms", "to_ms"]
 
+_ROUNDING_MS = 2
+
 
 def from_ms(ms: int) -> datetime:
     """The UTC datetime of an instant in milliseconds."""
@@ -95,12 +97,16 @@ class ServerClock:
     def observe(self, server_ms: int, *, sent: float, received: float) -> None:
         """Take a server time seen by a request `sent` and `received` (monotonic seconds) into account.
 
-        The best sample wins: one with a longer round trip than the present belief is worth is left out.
+        The best sample wins: one with a longer round trip than the present belief is worth is left out. One that
+        contradicts the belief by more than both may be off replaces it: the monotonic clock stood still meanwhile, as
+        it does while the machine is suspended.
         """
-        uncertainty = (received - sent) / 2
+        uncertainty, middle = (received - sent) / 2, (sent + received) / 2
         known = self._uncertainty + (received - self._anchor) * self._DRIFT
-        if uncertainty <= known:
-            self._anchor, self._anchor_ms, self._uncertainty = (sent + received) / 2, float(server_ms), uncertainty
+        believed_ms = self._anchor_ms + (middle - self._anchor) * 1000 * self.rate
+        stepped = abs(server_ms - believed_ms) > (uncertainty + known) * 1000 * self.rate + _ROUNDING_MS
+        if uncertainty <= known or stepped:
+            self._anchor, self._anchor_ms, self._uncertainty = middle, float(server_ms), uncertainty
 
     @property
     def synchronized(self) -> bool:

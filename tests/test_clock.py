@@ -58,12 +58,22 @@ def test_a_worse_sample_is_left_out_until_the_better_one_is_old() -> None:
     machine = Machine()
     clock = ServerClock(monotonic=machine)
     clock.observe(NOW_MS, sent=machine.seconds - 0.01, received=machine.seconds)
-    clock.observe(NOW_MS + 900, sent=machine.seconds - 0.5, received=machine.seconds)
+    clock.observe(NOW_MS - 100, sent=machine.seconds - 0.5, received=machine.seconds)
     assert clock.now_ms() == NOW_MS + 5
     machine.seconds += 3600 * 3
     before = clock.now_ms()
-    clock.observe(before + 900, sent=machine.seconds - 0.5, received=machine.seconds)
-    assert clock.now_ms() == before + 900 + 250
+    clock.observe(before - 100, sent=machine.seconds - 0.5, received=machine.seconds)
+    assert clock.now_ms() == before - 100 + 250
+
+
+def test_a_sample_that_contradicts_the_belief_replaces_it() -> None:
+    """A suspended machine's monotonic clock stands still: half a minute off is no slow answer."""
+    machine = Machine()
+    clock = ServerClock(monotonic=machine)
+    clock.observe(NOW_MS, sent=machine.seconds - 0.01, received=machine.seconds)
+    clock.observe(NOW_MS + 30_000, sent=machine.seconds - 0.5, received=machine.seconds)
+    assert clock.now_ms() == NOW_MS + 30_250
+    assert clock.uncertainty_ms() == pytest.approx(250, abs=0.1)
 
 
 @given(

@@ -333,7 +333,7 @@ class _Recorder:
     async def _keep_time(self) -> None:
         client = next(iter(self._desks.values())).client
         while True:
-            await asyncio.sleep(60.0)
+            await self._clock.sleep(60.0)
             try:
                 await client.server_time()
             except ExchangeError as error:
