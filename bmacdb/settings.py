@@ -133,6 +133,21 @@ def _feeds(value: object) -> object:
     return tuple(feeds.values())
 
 
+def _resamplings(value: object, info: ValidationInfo) -> object:
+    parts = value.split(",") if isinstance(value, str) else value
+    feeds = info.data.get("feeds", ())
+    if not isinstance(parts, list | tuple) or any(not isinstance(part, str | Resampling) for part in parts):
+        return parts
+    found: dict[str, Resampling] = {}
+    for part in _split(parts):
+        try:
+            made = (part,) if isinstance(part, Resampling) else parse_resampling(str(part), feeds)
+        except UsageError as exc:
+            raise ValueError(str(exc)) from exc
+        found.update((one.name, one) for one in made)
+    return tuple(found.values())
+
+
 def _zone(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -149,21 +164,6 @@ def _zone(value: object) -> object:
 
 def _address(value: str | None, schemes: tuple[str, str]) -> str | None:
     if value is None:
-def _resamplings(value: object, info: ValidationInfo) -> object:
-    parts = value.split(",") if isinstance(value, str) else value
-    feeds = info.data.get("feeds", ())
-    if not isinstance(parts, list | tuple) or any(not isinstance(part, str | Resampling) for part in parts):
-        return parts
-    found: dict[str, Resampling] = {}
-    for part in _split(parts):
-        try:
-            made = (part,) if isinstance(part, Resampling) else parse_resampling(str(part), feeds)
-        except UsageError as exc:
-            raise ValueError(str(exc)) from exc
-        found.update((one.name, one) for one in made)
-    return tuple(found.values())
-
-
         return None
     try:
         parts = urlsplit(value)
@@ -222,6 +222,7 @@ class Settings(BaseModel):
     feeds: Annotated[tuple[InstanceOf[Feed], ...], BeforeValidator(_feeds), Field(min_length=1)]
     num_candles: Whole = Field(default=1500, ge=1, le=10_000)
     keep: Whole | None = Field(default=None, ge=1)
+    resample: Annotated[tuple[InstanceOf[Resampling], ...], BeforeValidator(_resamplings)] = ()
     funding_rate: bool = False
     keep_symbols: Annotated[tuple[str, ...] | None, BeforeValidator(_symbols)] = None
     http_timeout_sec: Seconds = Field(default=5.0, ge=0.1, le=600)
@@ -235,15 +236,14 @@ class Settings(BaseModel):
     log_format: Literal["text", "json"] = "text"
     timezone: Annotated[InstanceOf[tzinfo] | None, BeforeValidator(_zone)] = None
     dingding: Annotated[dict[str, Robot] | None, BeforeValidator(_from_json)] = None
-    msg_sender: Annotated[MessageSender | None, BeforeValidator(_from_json)] = None
     alerts: Annotated[tuple[SecretStr, ...], BeforeValidator(_alerts)] = ()
     metrics_port: Whole | None = Field(default=None, ge=1, le=65535)
     metrics_host: str = Field(default="127.0.0.1", pattern=r"^[\w.:-]+$")
+    msg_sender: Annotated[MessageSender | None, BeforeValidator(_from_json)] = None
     save_type: Literal["parquet", "feather"] | None = None
-    clock_rate: Seconds = Field(default=1.0, gt=0)
     export_dir: Path | None = None
     layout: Literal["bmac"] = "bmac"
-    resample: Annotated[tuple[InstanceOf[Resampling], ...], BeforeValidator(_resamplings)] = ()
+    clock_rate: Seconds = Field(default=1.0, gt=0)
     warnings: tuple[str, ...] = ()
 
     @field_validator("keep")
@@ -291,10 +291,10 @@ class Settings(BaseModel):
                 continue
             if name in SECRET:
                 core.append((name, "***"))
+            elif name == "resample":
+                core.append((name, ", ".join(one.name for one in self.resample)))
             elif isinstance(value, float):
                 core.append((name, f"{value:g}"))
             else:
                 core.append((name, mask_url(str(value))))
         return tuple(core)
-            elif name == "resample":
-                core.append((name, ", ".join(one.name for one in self.resample)))

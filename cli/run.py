@@ -117,6 +117,7 @@ def run(
         "db": db,
         "num_candles": num_candles,
         "keep": keep,
+        "resample": tuple(resample or ()),
         "funding_rate": funding_rate,
         "keep_symbols": tuple(keep_symbols or ()),
         "http_timeout_sec": http_timeout_sec,
