@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bmacdb.exchange.simulated import SimulatedExchange
+from bmacdb.interval import DAY_MS
 from bmacdb.model import Market
 
 from .support import Recorder, agrees, query
@@ -75,6 +76,21 @@ async def test_a_restart_fetches_what_it_lacks_and_nothing_else(tmp_path: Path) 
         assert missing <= 10 * 6, "only the gap is fetched"
         assert query(second.database, "SELECT count(*) FROM usdt_perp_1m.candles") > rows
         agrees(exchange, second.database, "usdt_perp_1m", num_candles=400)
+
+
+async def test_after_a_day_only_the_day_is_fetched(tmp_path: Path) -> None:
+    arguments = ["--feed", "usdt_perp_1m", "--num-candles", "2000", "--periods", "1"]
+    async with SimulatedExchange(symbols=4, speed=SPEED, recent=0) as exchange:
+        async with Recorder(exchange, tmp_path, arguments) as first:
+            assert await first.ended() == 0, first.story()
+        ended_ms = exchange.clock.now_ms()
+    async with SimulatedExchange(symbols=4, speed=SPEED, recent=0, start_ms=ended_ms + DAY_MS) as later:
+        async with Recorder(later, tmp_path, arguments) as second:
+            assert await second.ended() == 0, second.story()
+        missing = second.told("history_planned")[0]["missing"]
+        assert isinstance(missing, int)
+        assert 4 * 1440 <= missing <= 4 * 1445
+        agrees(later, second.database, "usdt_perp_1m", num_candles=2000)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
