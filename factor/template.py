@@ -141,7 +141,7 @@ class Template:
         def fill(text: str) -> str:
             return re.sub(r"\$(\w+)", lambda match: texts[match[1]], text)
 
-        return Bound(
+        bound = Bound(
             call,
             self,
             values,
@@ -151,6 +151,9 @@ class Template:
             tuple((name, fill(text)) for name, text in self.lets),
             parse_call(fill(self.of)) if self.of else None,
         )
+        if not self.cross:
+            _check_reach(bound)
+        return bound
 
     def _values(self, call: Call) -> dict[str, Value]:
         wanted = ", ".join(map(str, self.parameters)) or "none"
@@ -172,8 +175,39 @@ class Template:
         return values
 
 
+def _check_reach(bound: Bound) -> None:
+    """Whether the look-back covers what is read, as far as it is spelled out. Raises UsageError."""
+    depth: dict[str, int] = {}
+
+    def reach(text: str, here: str) -> int:
+        """How many bars before `here` are read."""
+        farthest = 0
+        for name, first, last in re.findall(rf"(\w+)\[([^\[\]:]*\b{here}\b[^\[\]:]*)(?::([^\[\]]*))?\]", text):
+            for place in filter(None, (first, last)):
+                try:
+                    offset = int(evaluate(re.sub(rf"\b{here}\b", "0", place.strip())))
+                except (ValueError, SyntaxError):
+                    continue  # not a plain sum
+                if offset > 0:
+                    raise UsageError(
+                        f"factor {spell(bound.call)}: {name}[{place.strip()}] lies after the bar at {here}: "
+                        "no factor may read the future."
+                    )
+                farthest = max(farthest, depth.get(name, 0) - offset)
+        return farthest
+
+    for name, text in bound.series:
+        depth[name] = reach(text, "t")
+    needed = 1 + max(reach(text, "pos") for text in (bound.expression, *(let for _, let in bound.lets)))
+    if needed > bound.lookback:
+        raise UsageError(
+            f"factor {spell(bound.call)}: it reads {needed} candles and declares a look-back of {bound.lookback}. "
+            "Correct `-- lookback:`."
+        )
+
+
 def evaluate(text: str) -> float:
-    """A sum of numbers, `+ - * // max() min()`: look-backs are spelled so."""
+    """Plain arithmetic, `+ - * // max() min()`, as look-backs are spelled. Raises ValueError or SyntaxError."""
 
     def value(node: ast.expr) -> float:
         match node:
@@ -181,8 +215,10 @@ def evaluate(text: str) -> float:
                 return number
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
                 return _OPERATORS[type(op)](value(left), value(right))
-            case ast.Call(func=ast.Name(id="max" | "min" as name), args=args):
-                return (max if name == "max" else min)(map(value, args))
+            case ast.Call(func=ast.Name(id="max" | "greatest"), args=args):
+                return max(map(value, args))
+            case ast.Call(func=ast.Name(id="min" | "least"), args=args):
+                return min(map(value, args))
         raise ValueError(f"{text!r} is no plain arithmetic")
 
     return value(ast.parse(text, mode="eval").body)

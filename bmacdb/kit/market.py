@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from bmacdb.clock import Clock, SystemClock, format_ms, from_ms
-from bmacdb.errors import BmacdbError, UsageError
+from bmacdb.errors import UsageError
 from bmacdb.factor import Library, Template
 from bmacdb.factor.module import Failure, PythonFactor, grouped
 from bmacdb.factor.registry import BUNDLED, Plan
@@ -110,13 +110,13 @@ def describe(library: Library, name: str) -> dict[str, str]:
         ("factor", "description", "formula", "parameters", "look_back", "missing", "null", "forms", "source"), ""
     )
     row["factor"] = name
+    own = name in library.own()
     try:
         found = library.find(name)
-    except BmacdbError:
-        raise
-    except Exception as exc:  # a module of the user's that does not import is listed all the same
-        return row | {"description": f"cannot be imported: {exc!r}", "forms": "python (own)"}
-    own = name in library.own()
+    except Exception as exc:  # a module of the user's that is no factor, or does not import, is listed all the same
+        if not own:
+            raise
+        return row | {"description": f"cannot be used: {exc}", "forms": "python (own)"}
     if isinstance(found, PythonFactor):
         lookback = getattr(found.module, "LOOKBACK", "num_candles")
         text = (found.module.__doc__ or "").strip().split("\n")[0]

@@ -14,8 +14,9 @@ import pytest
 
 from bmacdb.errors import UsageError
 from bmacdb.factor import Library
-from bmacdb.kit import compute
+from bmacdb.kit import BmacSingleSymbolCalculator, CandleReader, compute
 from bmacdb.kit.engine import compute_plan
+from bmacdb.kit.market import describe
 from bmacdb.kit.source import Source
 from tests.factor.support import START_MS, at, candles, database
 
@@ -234,6 +235,17 @@ def test_sql_factors_of_the_users_own(source: Source, package: Make) -> None:
         ("Own.sql", "-- No look-back.\nclose[pos]\n", "lookback"),
         ("Own.sql", "-- Odd.\n-- lookback: 1\n-- missing: maybe\nclose[pos]\n", "neither null nor position"),
         ("Own.sql", "-- Odd.\n-- lookback: 1\n-- let close: 1\nclose[pos]\n", "cannot be used as a name"),
+        (
+            "Own.sql",
+            "-- Short.\n-- params: n int\n-- lookback: 3\nclose[pos] - close[pos - 3]\n",
+            "reads 4 candles and declares .* 3",
+        ),
+        (
+            "Own.sql",
+            "-- Short.\n-- params: n int\n-- lookback: 3\n-- series ab: close[t - 1]\nlist_avg(ab[pos - 2 : pos])\n",
+            "reads 4",
+        ),
+        ("Own.sql", "-- Seer.\n-- params: n int\n-- lookback: 3\nclose[pos + 1]\n", "no factor may read the future"),
     ],
 )
 def test_what_cannot_be_a_factor_is_refused_with_the_reason(package: Make, file: str, text: str, says: str) -> None:
@@ -286,3 +298,35 @@ def test_a_factor_given_without_a_parameter_takes_its_default(source: Source) ->
     found = _last(source, "factor", "Bias", "Bias:20", ("Macd", (3, 6, 4)))
     assert found["Bias"].equals(found["Bias_20"].rename("Bias"))
     assert "Macd_3,6,4" in found
+
+
+def test_every_module_of_the_package_is_listed(package: Make) -> None:
+    """One's own factors with the first line of their docstring; helpers and broken ones with the reason."""
+    name = package(
+        {
+            "Mine.py": '"""What mine is for.\n\nMore."""\nLOOKBACK = 7\n' + PLAIN,
+            "helpers.py": "x = 1\n",
+            "Broken.py": "import there_is_no_such_module\n",
+        }
+    )
+    library = Library(name)
+    rows = {known: describe(library, known) for known in library.names()}
+    assert rows["Mine"]["description"] == "What mine is for."
+    assert rows["Mine"]["look_back"] == "7"
+    assert "neither signal" in rows["helpers"]["description"]
+    assert "there_is_no_such_module" in rows["Broken"]["description"]
+    assert rows["PctChg"]["forms"] == "sql + python"
+    with pytest.raises(UsageError, match=r"no factor 'Mime'.*Mine"):
+        describe(library, "Mime")
+
+
+async def test_a_symbol_that_is_not_there_has_no_rows(source: Source) -> None:
+    """An empty frame with all columns, and the symbol is late; SQL and Python alike."""
+    calc = BmacSingleSymbolCalculator("NOUSDT", CandleReader(source.connection), ["PctChg:5"])
+    found = await calc.calc_factors(at(START_MS + BARS * STEP))
+    assert list(found.columns[-2:]) == ["taker_buy_quote_asset_volume", "PctChg_5"]
+    assert found.empty
+    assert calc.late == ("NOUSDT",)
+    assert compute(source.connection, ["PctChg:5"], [], at(START_MS + STEP), at(START_MS + 9 * STEP)).empty
+    plan = Library(python=True).plan(["PctChg:5"])
+    assert compute_plan(source, plan, START_MS, START_MS, ["NOUSDT"]).frame.empty
