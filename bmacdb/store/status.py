@@ -77,11 +77,15 @@ class Status:
         return asdict(self)
 
 
-def is_late(interval: Interval, complete_run_time_ms: int | None, now_ms: int) -> bool:
-    """Whether the run time after the newest complete one should have been complete by now."""
-    if complete_run_time_ms is None:
-        return True
-    return now_ms > interval.next(complete_run_time_ms) + DEADLINE_MS
+def is_late(interval: Interval, complete_run_time_ms: int | None, now_ms: int, started_ms: int | None = None) -> bool:
+    """Whether the run time after the newest complete one should have been complete by now.
+
+    A recorder that lives since `started_ms` has until the deadline of the first boundary of its own.
+    """
+    due = [] if complete_run_time_ms is None else [interval.next(complete_run_time_ms)]
+    if started_ms is not None:
+        due.append(interval.boundary_after(started_ms))
+    return not due or now_ms > max(due) + DEADLINE_MS
 
 
 class Watcher:
@@ -111,8 +115,9 @@ class Watcher:
         live = sidefile.find(self.path)
         info = self._told(live)
         now_ms = int(info.get("now_ms", SystemClock().now_ms()))
-        feeds = tuple(self._feed(row, info.get("feeds", {}).get(row["feed"], {}), now_ms) for row in rows)
         started_ms = info.get("started_ms", live.started_ms if live else None)
+        told = info.get("feeds", {})
+        feeds = tuple(self._feed(row, told.get(row["feed"], {}), now_ms, started_ms) for row in rows)
         return Status(
             database=os.fspath(self.path),
             state="down" if live is None else "late" if not feeds or any(feed.late for feed in feeds) else "recording",
@@ -145,14 +150,14 @@ class Watcher:
             newest, event = event, self._events.receive(0)
         return newest[1] if newest else {}
 
-    def _feed(self, row: Mapping[str, Any], told: Mapping[str, Any], now_ms: int) -> FeedStatus:
+    def _feed(self, row: Mapping[str, Any], told: Mapping[str, Any], now_ms: int, started_ms: int | None) -> FeedStatus:
         interval = Interval.parse(row["interval"]).anchored(to_ms(row["anchor"]))
         run_time_ms = None if row["run_time"] is None else to_ms(row["run_time"])
         complete_ms = None if row["complete_run_time"] is None else to_ms(row["complete_run_time"])
         return FeedStatus(
             feed=row["feed"],
             interval=row["interval"],
-            late=is_late(interval, complete_ms, now_ms),
+            late=is_late(interval, complete_ms, now_ms, started_ms),
             run_time_ms=run_time_ms,
             ready=row["ready"] or 0,
             expected=row["expected"] or 0,

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from bmacdb.cli.sql import find_shell, init_script
 from bmacdb.cli.status import render
 from bmacdb.interval import Interval
+from bmacdb.store import sidefile
 from bmacdb.store.status import DEADLINE_MS, Watcher, is_late
 from tests.reading.conftest import Served, served  # noqa: F401  # the fixture
 from tests.reading.feeding import FIRST_MS, MINUTE_MS, period
@@ -103,6 +105,7 @@ async def test_the_shell_is_prepared_by_a_private_file(served: Served, tmp_path:
 async def test_status_of_a_live_recorder(served: Served) -> None:  # noqa: F811
     """Its periods are of 2023, so it is late, and says all it knows; JSON has the same."""
     await served.commit(period(FIRST_MS + 3 * MINUTE_MS, late=("ETHUSDT",)))
+    sidefile.write(served.path, replace(served.server.live, started_ms=FIRST_MS))
     db = str(served.path)
     status, out, _ = await run(*BMACDB, "status", "--db", db)
     assert status == 1
@@ -150,6 +153,10 @@ def test_late_is_an_interval_and_the_deadline() -> None:
     assert not is_late(minute, complete, complete + MINUTE_MS + DEADLINE_MS)
     assert is_late(minute, complete, complete + MINUTE_MS + DEADLINE_MS + 1)
     assert is_late(minute, None, 0)
+    started = complete + 10 * MINUTE_MS + 1  # a recorder that has just started has a boundary of its own before it
+    assert not is_late(minute, complete, started, started)
+    assert not is_late(minute, None, started + MINUTE_MS + DEADLINE_MS - 1, started)
+    assert is_late(minute, complete, started + MINUTE_MS + DEADLINE_MS, started)
 
 
 async def test_wrong_usage_is_told(tmp_path: Path) -> None:
