@@ -9,6 +9,7 @@ BmacdbError
 │   ├── Blocked             451 or 403: the exchange does not serve this address
 │   ├── Malformed           a body or frame that does not parse
 │   └── Rejected            the exchange understood and refused (code, message)
+├── Stalled                 the recorder stood still and could not mend it: start it again
 └── StoreError              the database file
     ├── FileHeld            another process has it open
     ├── NotABmacdbFile      no DuckDB file, or one of something else
@@ -41,6 +42,7 @@ __all__ = [
     "ReadError",
     "Rejected",
     "SchemaTooNew",
+    "Stalled",
     "StoreError",
     "StoreFull",
     "Unreachable",
@@ -111,6 +113,10 @@ class Rejected(ExchangeError):
     @property
     def transient(self) -> bool:
         return False
+
+
+class Stalled(BmacdbError):
+    """The recorder made no progress for long and could not mend it; a new start goes on from what is committed."""
 
 
 class StoreError(BmacdbError):

@@ -253,13 +253,13 @@ class CandleListener:
                     if old is not None:
                         await self._hand_over(connection, reading, old)
                         open_connections.remove(old[0])
+                        self._count(old[0])
                     self._connection = connection
                     reason = await self._watch(connection, reading)
                     self._observer.told(f"{self.feed.name} group {self.group}: {reason}; connecting anew")
-                    self._frames_before += connection.frames
-                    self._bytes_before += connection.bytes
                     if reading.done() or not self.symbols:
                         old, self._connection = None, None
+                        self._count(connection)
                         await connection.close()
                         open_connections.remove(connection)
                     else:
@@ -267,6 +267,10 @@ class CandleListener:
         finally:
             for connection in open_connections:
                 await connection.close()
+
+    def _count(self, gone: _Connection) -> None:
+        self._frames_before += gone.frames
+        self._bytes_before += gone.bytes
 
     async def _connect(self) -> _Connection:
         """A connection that has been asked for all streams; tries for ever."""
@@ -420,6 +424,11 @@ class Listeners:
             else:
                 listener.resubscribe(silent)
                 self._doubted.update(dict.fromkeys(silent, now))
+
+    def renew(self, reason: str) -> None:
+        """Replace every connection by a new one."""
+        for listener in self._listeners:
+            listener.renew(reason)
 
     def status(self) -> tuple[ListenerStatus, ...]:
         return tuple(listener.status() for listener in self._listeners if listener.symbols)

@@ -58,6 +58,9 @@ class Dispatcher:
         self._ending = False
         self.candles = 0
         self.commits = 0
+        self.turns = 0  # how often messages were taken, and dealt with
+        self.paused = False  # while there is no room on the disk
+        self.last_commit_s = 0.0
         self.last_commit_ms: int | None = None
 
     async def run(self) -> None:
@@ -72,6 +75,7 @@ class Dispatcher:
                 else:
                     messages.append(message)
             await self._consume(messages)
+            self.turns += 1
 
     async def end(self) -> None:
         """Ask `run` to end once it has written what is in the queue; a full disk is not waited for any more."""
@@ -108,16 +112,19 @@ class Dispatcher:
     async def _commit(self, batch: Batch) -> None:
         pauses = 0
         while True:
+            started = self._clock.monotonic()
             try:
                 await self._store.commit(batch)
                 break
             except StoreFull as error:
+                self.paused = True
                 if self._ending:
                     raise
                 if pauses % _FULL_TOLD_EVERY == 0:
                     self._tell(batch, Severity.ERROR, f"{error} Recording pauses; it goes on as soon as there is room.")
                 pauses += 1
                 await self._clock.sleep(_FULL_PAUSE_S)
+        self.paused, self.last_commit_s = False, self._clock.monotonic() - started
         if pauses:
             self._tell(batch, Severity.INFO, "There is room again: recording goes on.")
         self.commits += 1

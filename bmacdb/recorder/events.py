@@ -159,7 +159,8 @@ class SymbolsChanged:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Anything else worth a line: `topic` groups them (stream, rest, limit, frames, store, history, settings)."""
+    """Anything else worth a line: `topic` groups them (stream, silence, rest, limit, frames, store, disk, serve, clock,
+    watchdog, settings). Alerts are decided by it: see `bmacdb.alerts.rules`."""
 
     at_ms: int
     severity: Severity

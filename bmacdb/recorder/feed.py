@@ -258,7 +258,7 @@ class FeedRecorder:
         if silent:
             names = ", ".join(sorted(silent)[:5]) + (" …" if len(silent) > 5 else "")
             self._notice(
-                Severity.WARNING, "stream", f"{len(silent)} streams are silent while their symbols trade: {names}"
+                Severity.WARNING, "silence", f"{len(silent)} streams are silent while their symbols trade: {names}"
             )
             self.listeners.distrust(silent)
 
@@ -291,6 +291,7 @@ class FeedRecorder:
                     "last_frame_ms": s.last_frame_ms,
                     "frames": s.frames,
                     "reconnects": s.reconnects,
+                    "bytes": s.bytes,
                 }
                 for s in self.listeners.status()
             ],

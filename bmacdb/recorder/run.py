@@ -15,7 +15,7 @@ import psutil
 from bmacdb import __version__
 from bmacdb.clock import ServerClock
 from bmacdb.config import Settings
-from bmacdb.errors import Blocked, ExchangeError, Unreachable
+from bmacdb.errors import Blocked, ExchangeError, RateLimited, Unreachable
 from bmacdb.exchange.endpoints import Endpoints
 from bmacdb.exchange.limit import RequestWindow, WeightBudget
 from bmacdb.exchange.market import MarketDesk
@@ -23,6 +23,7 @@ from bmacdb.exchange.rest import RestClient, open_session, retrying
 from bmacdb.exchange.stream import CandleListener, Observer
 from bmacdb.exchange.wire import KlineEvent
 from bmacdb.model import Batch, Feed, Market
+from bmacdb.recorder.disk import DiskWatch
 from bmacdb.recorder.dispatch import Dispatcher
 from bmacdb.recorder.events import Notice, Report, Severity, Started, Stopped
 from bmacdb.recorder.export import LiveExport
@@ -31,8 +32,10 @@ from bmacdb.recorder.fetch import RestFetchers
 from bmacdb.recorder.frames import FrameLog
 from bmacdb.recorder.housekeeping import Housekeeping
 from bmacdb.recorder.messages import CandleClosed, Message, RowsOffered, Stop
+from bmacdb.recorder.metrics import Meter, metered
 from bmacdb.recorder.resample import Resampler
 from bmacdb.recorder.signals import stop_signals
+from bmacdb.recorder.watchdog import Watchdog
 from bmacdb.store.intake import Offer, ensure_feed
 from bmacdb.store.serve import Server, ServingUnavailable
 from bmacdb.store.writer import Store
@@ -67,8 +70,11 @@ async def record(settings: Settings, report: Report) -> Outcome:
     sys.setswitchinterval(0.0005)
     clock = ServerClock(rate=settings.clock_rate)
     endpoints = Endpoints(settings.rest_url, settings.ws_url)
-    async with open_session(endpoints=endpoints) as session:
-        recorder = _Recorder(settings, report, clock, endpoints, session)
+    async with (
+        metered(settings.metrics_host, settings.metrics_port, report) as (report, meter),
+        open_session(endpoints=endpoints) as session,
+    ):
+        recorder = _Recorder(settings, report, clock, endpoints, session, meter)
         with stop_signals(recorder.stop):
             return await recorder.run()
 
@@ -81,8 +87,9 @@ class _Recorder:
         clock: ServerClock,
         endpoints: Endpoints,
         session: aiohttp.ClientSession,
+        meter: Meter,
     ) -> None:
-        self._settings, self._report, self._clock = settings, report, clock
+        self._settings, self._report, self._clock, self._meter = settings, report, clock, meter
         self._endpoints, self._session = endpoints, session
         self._budgets: dict[str, WeightBudget] = {}
         self._desks: dict[Market, MarketDesk] = {}
@@ -147,6 +154,8 @@ class _Recorder:
 
             def committed(batch: Batch) -> None:
                 announce(batch)
+                watchdog.committed(batch.feed)
+                self._meter.committed(batch.feed, len(batch.candles), dispatcher.last_commit_s)
                 resampler.committed(batch)
                 if export is not None:
                     export.committed(batch)
@@ -159,6 +168,8 @@ class _Recorder:
                 report=self._report,
                 announce=committed,
             )
+            watchdog = Watchdog.over(self._feeds, dispatcher, clock=self._clock, report=self._report)
+            self._meter.watch(self.info, store.path)
             housekeeping = Housekeeping(
                 store,
                 [feed.feed for feed in self._feeds.values()],
@@ -168,7 +179,7 @@ class _Recorder:
                 report=self._report,
             )
             consuming = asyncio.create_task(dispatcher.run())
-            producing = asyncio.create_task(self._produce(fetchers, housekeeping))
+            producing = asyncio.create_task(self._produce(fetchers, housekeeping, watchdog))
             resampling = asyncio.create_task(resampler.run())
             try:
                 running = (consuming, producing, resampling, self._ended)
@@ -182,6 +193,7 @@ class _Recorder:
                 ending.cancel()
                 resampler.stop()
                 await asyncio.wait({resampling})
+                watchdog.close()
                 if export is not None:
                     await asyncio.to_thread(export.stop)
         for task in (consuming, producing, resampling):
@@ -219,10 +231,12 @@ class _Recorder:
         export.start()
         return export
 
-    async def _produce(self, fetchers: list[RestFetchers], housekeeping: Housekeeping) -> None:
+    async def _produce(self, fetchers: list[RestFetchers], housekeeping: Housekeeping, watchdog: Watchdog) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_time())
             tasks.create_task(housekeeping.run())
+            tasks.create_task(watchdog.run())
+            tasks.create_task(DiskWatch(self._settings.db, clock=self._clock, report=self._report).run())
             for fetcher in fetchers:
                 tasks.create_task(fetcher.run())
             for feed in self._feeds.values():
@@ -364,7 +378,8 @@ class _Recorder:
         if now - self._said.get(kind, -_SAY_AGAIN_S) >= _SAY_AGAIN_S:
             self._said[kind] = now
             again = f" Trying again in {pause:.1f} s." if pause else ""
-            self._notice(Severity.WARNING, "rest", f"{error}{again}{remedy}", feed or None)
+            topic = "limit" if isinstance(error, RateLimited) else "rest"
+            self._notice(Severity.WARNING, topic, f"{error}{again}{remedy}", feed or None)
 
     def _notice(self, severity: Severity, topic: str, text: str, feed: str | None = None) -> None:
         self._report(Notice(self._clock.now_ms(), severity, topic, text, feed))
