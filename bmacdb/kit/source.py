@@ -109,6 +109,7 @@ class CandleReader:
         self._path = path
         self._feed = feed
         self._lock = threading.Lock()
+        self._opening = threading.Lock()
         self._source: Source | None = None
         self._opened: Any = None
 
@@ -118,14 +119,15 @@ class CandleReader:
     @property
     def source(self) -> Source:
         """The feed. Raises StoreError when the file cannot be read, UsageError when the feed is not clear."""
-        if self._source is None:
-            connection: Any = self._path
-            if isinstance(self._path, str | Path):
-                from bmacdb.store.reader import connect
+        with self._opening:  # several calculations may be the first
+            if self._source is None:
+                connection: Any = self._opened or self._path
+                if isinstance(connection, str | Path):
+                    from bmacdb.store.reader import connect
 
-                connection = self._opened = connect(self._path)
-            self._source = Source.of(connection, self._feed, self._lock)
-        return self._source
+                    connection = self._opened = connect(connection)
+                self._source = Source.of(connection, self._feed, self._lock)
+            return self._source
 
     def close(self) -> None:
         """Close what was opened here; a connection that was given stays open."""
