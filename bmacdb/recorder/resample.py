@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 _PIECE_PARTS = 50_000  # parts read at once where the past is mended: some 10 MB
 _PIECE_BARS = 4_000  # bars written at once: some milliseconds of the Store's thread
 _MOST_SYMBOLS = 50  # of late parts; of more, all symbols are mended
-_FULL_PAUSE_S = 5.0
+_FULL_PAUSE_S = 1.0
 _DROP_EVERY = 60  # run times
 
 
