@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +130,12 @@ class Choice:
         """What the mirror has of a file: '', 'old', or what was held of it."""
         kept = self.mirror.kept(wanted.entry.key)
         return "" if kept is None else str(kept.verdict) if kept.is_of(wanted.entry) else "old"
+
+    def members(self, symbols: Collection[str]) -> tuple[str, ...]:
+        """Those of `symbols` that are of the feed's trade type, by their names."""
+        from bmacdb.archive.members import members
+
+        return members(self.feed.trade_type, symbols)
 
     def known(self) -> dict[str, SymbolInfo]:
         """What the record tells of the feed's symbols; nothing where there is no record yet."""
@@ -267,6 +273,29 @@ class Asking:
                 end_ms=wanted.end_ms,
                 done=lambda _: step(),
             )
+
+    async def every(self, symbols: Collection[str], wanted: Choice, *, bars: Bars) -> dict[str, Wanted]:
+        """Every file that the archive lists of some symbols, by key; days of whole months among them."""
+        from bmacdb.archive.download import list_files
+        from bmacdb.archive.layout import Cadence, Kind
+
+        found: dict[str, Wanted] = {}
+        asked = [(Kind.KLINES, wanted.feed.interval.name, cadence) for cadence in Cadence]
+        for kind, interval, cadence in (*asked, (Kind.FUNDING, "", Cadence.MONTHLY)):
+            if kind is Kind.FUNDING and wanted.feed.market is Market.SPOT:
+                continue
+            with bars.task(f"listing {cadence} {kind}", len(symbols)) as step:
+                listed = await list_files(
+                    self.client,
+                    wanted.feed.market,
+                    kind,
+                    sorted(symbols),
+                    interval=interval,
+                    cadences=(cadence,),
+                    done=lambda _, step=step: step(),  # type: ignore[misc]
+                )
+            found |= {one.entry.key: one for one in listed}
+        return found
 
 
 @asynccontextmanager

@@ -31,3 +31,34 @@ SELECT feed, symbol, first_open_time, last_open_time, bars,
        END + 1 AS expected_bars,
        expected_bars - bars AS missing
 FROM spans JOIN feeds USING (feed);
+
+-- splits: where a ticker was used again: a pause in trading of two days, or of one with a move of ten per cent, before
+-- `start`. Parts are called SP0_SYMBOL, SP1_SYMBOL, …, the last one has the name itself; each goes from its first bar to
+-- its last with trades. (bmacdb history split takes other thresholds.)
+WITH days AS (
+    SELECT feed, symbol, time_bucket(INTERVAL 1 DAY, open_time) AS day, min(open_time) AS first, max(open_time) AS last,
+           arg_min(open, open_time) AS open, arg_max(close, open_time) AS close
+    FROM candles WHERE volume > 0 GROUP BY ALL
+), steps AS (
+    SELECT feed, symbol, first, last, first - lag(last) OVER by_day AS pause,
+           open / lag(close) OVER by_day - 1 AS move
+    FROM days WINDOW by_day AS (PARTITION BY feed, symbol ORDER BY day)
+), numbered AS (
+    SELECT *, count(*) FILTER (pause > INTERVAL 2 DAY OR (pause > INTERVAL 1 DAY AND abs(move) >= 0.1))
+                  OVER (PARTITION BY feed, symbol ORDER BY first) AS number
+    FROM steps
+), parts AS (
+    SELECT feed, symbol, number, min(first) AS start, max(last) AS last_open_time, arg_min(pause, first) AS pause,
+           arg_min(move, first) AS move
+    FROM numbered GROUP BY ALL
+)
+SELECT feed, symbol,
+       CASE WHEN number = max(number) OVER (PARTITION BY feed, symbol) THEN symbol
+       ELSE 'SP' || number || '_' || symbol END AS name,
+       start, last_open_time, CASE WHEN number > 0 THEN pause END AS pause, CASE WHEN number > 0 THEN move END AS move
+FROM parts;
+
+-- split_candles: candles under split names; those between two parts, which have no trades, are left out.
+SELECT candles.feed, splits.name, candles.* EXCLUDE (feed)
+FROM candles JOIN splits USING (feed, symbol)
+WHERE candles.open_time >= splits.start AND (candles.open_time <= splits.last_open_time OR splits.name = splits.symbol);

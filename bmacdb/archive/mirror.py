@@ -100,6 +100,10 @@ class Mirror:
         except OSError:
             return None
 
+    def noted(self, key: str) -> Kept | None:
+        """What was fetched under a key, whether or not it is still there."""
+        return self._kept.get(key)
+
     def all(self) -> Iterator[tuple[ArchiveFile, Kept]]:
         """Everything in the manifest, in order of keys."""
         for key in sorted(self._kept):

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
-from bmacdb.clock import from_ms
-from bmacdb.interval import DAY_MS
+from bmacdb.clock import from_ms, to_ms
 from bmacdb.model import Feed, Gap, GapState, Segment, SymbolInfo
 from bmacdb.sql import queries
 from bmacdb.store.reader import Reader
 
-__all__ = ["FOR_EVER_MS", "Span", "known_symbols", "recorded_candles", "recorded_gaps", "recorded_segments", "spans"]
+__all__ = [
+    "FOR_EVER_MS",
+    "disagreements",
+    "known_symbols",
+    "recorded_candles",
+    "recorded_feed",
+    "recorded_gaps",
+    "recorded_segments",
+]
 
 FOR_EVER_MS = 253_370_764_800_000
 """The year 9999: later than any bar."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The bars of a symbol: the first and the last open time, and how many there are."""
-
-    first_ms: int
-    last_ms: int
-    bars: int
 
 
 def _ask(reader: Reader, name: str, **values: object) -> list[tuple[Any, ...]]:
@@ -43,36 +41,28 @@ def known_symbols(reader: Reader, feed: Feed) -> dict[str, SymbolInfo]:
     return {info.symbol: info for info in found}
 
 
-def spans(reader: Reader, feed: Feed, symbols: Collection[str] | None = None) -> dict[str, Span]:
-    """The extent of each symbol's bars."""
-    rows = _ask(reader, "spans", feed=feed.name, symbols=_names(symbols))
-    return {str(symbol): Span(first, last, bars) for symbol, first, last, bars in rows}
-
-
-def recorded_segments(
-    reader: Reader, feed: Feed, extents: dict[str, Span], *, symbols: Collection[str] | None = None
-) -> dict[str, list[Segment]]:
-    """The unbroken runs of bars of each symbol in `extents` (as `spans` gave them), in order."""
-    interval = feed.interval
-    found = {symbol: [Segment(span.first_ms, interval.next(span.last_ms))] for symbol, span in extents.items()}
-    step = f"{31 * DAY_MS} milliseconds" if interval.name == "1M" else f"{interval.length_ms} milliseconds"
-    rows = _ask(
-        reader,
-        "jumps",
-        feed=feed.name,
-        symbols=_names(symbols),
-        start=from_ms(0),
-        end=from_ms(FOR_EVER_MS),
-        step=step,
-    )
-    for symbol, before, after in rows:
-        if (segments := found.get(str(symbol))) is not None:
-            last = segments.pop()
-            segments += [
-                Segment(last.start_ms, interval.next(before)),
-                Segment(after, last.end_ms),
-            ]
+def recorded_segments(reader: Reader, feed: Feed, symbols: Collection[str] | None = None) -> dict[str, list[Segment]]:
+    """The unbroken runs of bars of each symbol, in order."""
+    interval, values = feed.interval, {"feed": feed.name, "symbols": _names(symbols)}
+    if interval.name == "1M":
+        rows = _ask(reader, "months", **values)
+    else:
+        grid = {"anchor": 1000 * interval.anchor_ms, "length": 1000 * interval.length_ms}
+        rows = _ask(reader, "segments", **values, **grid)
+    found: dict[str, list[Segment]] = {}
+    for symbol, first_ms, last_ms in rows:
+        segments = found.setdefault(symbol, [])
+        if segments and segments[-1].end_ms == first_ms:
+            first_ms = segments.pop().start_ms
+        segments.append(Segment(first_ms, interval.next(last_ms)))
     return found
+
+
+def recorded_feed(reader: Reader, feed: Feed) -> Feed:
+    """The feed on the grid that the file has of it (which matters for `3d`). Raises UsageError where there is none."""
+    name = reader.feed_name(feed.name)
+    anchor = next(row[4] for row in reader.feeds() if row[0] == name)
+    return replace(feed, interval=feed.interval.anchored(to_ms(anchor)))
 
 
 def recorded_gaps(reader: Reader, feed: Feed, symbols: Collection[str] | None = None) -> list[Gap]:
@@ -82,6 +72,21 @@ def recorded_gaps(reader: Reader, feed: Feed, symbols: Collection[str] | None = 
         Gap(symbol, start, end, GapState(state), reason, found, closed)
         for symbol, start, end, state, reason, found, closed in rows
     ]
+
+
+def disagreements(
+    reader: Reader, feed: Feed, symbols: Collection[str] | None = None, *, start_ms: int = 0, end_ms: int | None = None
+) -> list[tuple[Any, ...]]:
+    """What `corrections` holds, summed up, the most frequent first: recorded source, later source, which one stands,
+    bars, symbols, first and last open time, when the last one was noticed."""
+    return _ask(
+        reader,
+        "disagreements",
+        feed=feed.name,
+        symbols=_names(symbols),
+        start=from_ms(start_ms),
+        end=from_ms(FOR_EVER_MS if end_ms is None else end_ms),
+    )
 
 
 def recorded_candles(reader: Reader, feed: Feed, symbol: str, *, start_ms: int, end_ms: int) -> pa.Table:
