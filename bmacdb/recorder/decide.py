@@ -11,6 +11,7 @@ deadline names what is still missing, as `missing` of the run and as gaps, which
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from bmacdb.model import (
     EXGINFO_ITEM,
@@ -57,6 +58,7 @@ REPAIR_DEADLINE_MS = 40_000
 
 _REPAIR_EVERY_MS = 10_000
 _EARLY_MS = 5_000  # a closed bar may come this much before our belief of the exchange's clock says that it closed
+_WAITED_MS = 1_000  # a bar that waited longer to be written, as on a full disk, was not ready when it was heard
 _LATE_RUNS = 2_000  # late runs remembered, so that a bar that comes after all completes its run
 
 
@@ -119,6 +121,19 @@ class FeedState:
         """How many holes are neither filled nor proven absent."""
         return len(self._gaps)
 
+    def delayed(self, into: Decision, now_ms: int) -> None:
+        """What is in `into` could be written only now, for there was no room: nobody could read it before."""
+        into.ready = [replace(row, ready_at_ms=now_ms) for row in into.ready]
+        for row in into.ready:
+            run = self.runs.get(row.run_time_ms)
+            if run is None or row.item in (EXGINFO_ITEM, FUNDING_ITEM):
+                continue
+            if run.complete_at_ms is not None:
+                run.complete_at_ms = now_ms
+            if now_ms - run.run_time_ms >= self._deadline_ms:
+                run.missing = tuple(sorted({*run.missing, row.item}))
+            into.changed_runs[run.run_time_ms] = run
+
     def not_fetched(self, fetch: Fetch) -> None:
         """A fetch that was decided could not be queued; it will be decided anew when it is due again."""
         self._fetching.discard((fetch.symbol, fetch.start_ms, fetch.end_ms))
@@ -129,13 +144,13 @@ class FeedState:
         """Add to `into` what `message` leads to."""
         match message:
             case CandleClosed(candle=candle, received_ms=received_ms):
-                self._arrived(candle, received_ms, into)
+                self._arrived(candle, _taken_ms(received_ms, now_ms), into)
             case Boundary(run_time_ms=run_time_ms):
                 self._boundary(run_time_ms, now_ms, into)
             case Tick():
                 self._tick(now_ms, into)
             case PageFetched():
-                self._page(message, into)
+                self._page(message, now_ms, into)
             case FetchFailed():
                 self._failed(message, now_ms, into)
             case ExchangeInfoFetched():
@@ -252,13 +267,13 @@ class FeedState:
 
     def _deadline(self, run: OpenRun, now_ms: int, into: Decision) -> None:
         run.past_deadline = True
-        run.missing = tuple(sorted(run.waiting))
+        run.missing = tuple(sorted({*run.missing, *run.waiting}))
         into.changed_runs[run.run_time_ms] = run
         if not run.missing:
             return
         into.events.append(RunLate(now_ms, self.feed.name, run.run_time_ms, run.expected, run.missing))
         open_ms = self.feed.interval.shift(run.run_time_ms, -1)
-        for symbol in run.missing:
+        for symbol in sorted(run.waiting):
             self._open_gap(symbol, open_ms, run.run_time_ms, "late past the deadline", now_ms, into)
 
     def _ranges(self, opens: Collection[int]) -> list[tuple[int, int]]:
@@ -284,12 +299,12 @@ class FeedState:
 
     # Answers
 
-    def _page(self, page: PageFetched, into: Decision) -> None:
+    def _page(self, page: PageFetched, now_ms: int, into: Decision) -> None:
         fetch = page.fetch
         self._fetching.discard((fetch.symbol, fetch.start_ms, fetch.end_ms))
         into.taken.append((fetch, len(page.candles)))
         if fetch.symbol in self.known:
-            self._fetched(page, into)
+            self._fetched(page, now_ms, into)
         present = {candle.open_time_ms for candle in page.candles}
         # An answer that soon after the close fills gaps, and proves nothing.
         asked = (0, 0) if fetch.purpose is Purpose.LATE else (fetch.start_ms, fetch.end_ms)
@@ -306,7 +321,7 @@ class FeedState:
             if lacking:
                 self._settle(fetch.symbol, present, asked, page.answered_ms, into)
 
-    def _fetched(self, page: PageFetched, into: Decision) -> None:
+    def _fetched(self, page: PageFetched, now_ms: int, into: Decision) -> None:
         """Take the bars of a page. They come by the hundred thousand, and few of them concern a run."""
         into.candles += page.candles
         if not page.candles:
@@ -324,7 +339,7 @@ class FeedState:
             if run_time_ms >= first_ms:
                 if page.fetch.purpose is Purpose.LATE and candle.trade_num and self._awaited(candle):
                     into.owed.append((symbol, candle.open_time_ms))
-                self._mark_ready(run_time_ms, candle, page.answered_ms, into)
+                self._mark_ready(run_time_ms, candle, _taken_ms(page.answered_ms, now_ms), into)
 
     def _awaited(self, candle: Candle) -> bool:
         run = self.runs.get(self.feed.interval.next(candle.open_time_ms))
@@ -429,3 +444,8 @@ class FeedState:
             end_ms = interval.next(end_ms)
         if start_ms < end_ms:
             self._open_gap(symbol, start_ms, end_ms, "delisted before it was heard", now_ms, into)
+
+
+def _taken_ms(heard_ms: int, now_ms: int) -> int:
+    """When a bar that was heard at one time and is written now counts as ready."""
+    return now_ms if now_ms - heard_ms > _WAITED_MS else heard_ms

@@ -101,7 +101,7 @@ class Dispatcher:
             self._feeds[message.feed].state.take(message, now_ms, into)
         for feed, decision in decisions.items():
             if (batch := decision.batch(feed, now_ms)) is not None:
-                await self._commit(batch)
+                await self._commit(batch, decision)
             self._act(self._feeds[feed], decision)
 
     async def _write_unrecorded(self, offer: RowsOffered, now_ms: int) -> None:
@@ -109,7 +109,8 @@ class Dispatcher:
         await self._commit(Batch(offer.feed, now_ms, offer.candles, funding_rates=offer.funding_rates, gaps=offer.gaps))
         offer.done()
 
-    async def _commit(self, batch: Batch) -> None:
+    async def _commit(self, batch: Batch, decision: Decision | None = None) -> None:
+        """Commit `batch`, in which `decision` resulted; on a full disk, wait for room."""
         pauses = 0
         while True:
             started = self._clock.monotonic()
@@ -124,6 +125,7 @@ class Dispatcher:
                     self._tell(batch, Severity.ERROR, f"{error} Recording pauses; it goes on as soon as there is room.")
                 pauses += 1
                 await self._clock.sleep(_FULL_PAUSE_S)
+                batch = self._as_of_now(batch, decision)
         self.paused, self.last_commit_s = False, self._clock.monotonic() - started
         if pauses:
             self._tell(batch, Severity.INFO, "There is room again: recording goes on.")
@@ -131,6 +133,14 @@ class Dispatcher:
         self.candles += len(batch.candles)
         self.last_commit_ms = self._clock.now_ms()
         self._announce(batch)
+
+    def _as_of_now(self, batch: Batch, decision: Decision | None) -> Batch:
+        """The batch again, its readiness as of now: nobody could read it before."""
+        if decision is None:
+            return batch
+        now_ms = self._clock.now_ms()
+        self._feeds[batch.feed].state.delayed(decision, now_ms)
+        return decision.batch(batch.feed, now_ms) or batch
 
     def _tell(self, batch: Batch, severity: Severity, text: str) -> None:
         self._report(Notice(self._clock.now_ms(), severity, "store", text, batch.feed))

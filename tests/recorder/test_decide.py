@@ -112,6 +112,20 @@ def test_a_bar_that_comes_past_the_deadline_is_named_even_when_the_tick_is_late(
     assert [event.missing for event in decision.events if isinstance(event, RunLate)] == [("ETHUSDT",)]
 
 
+def test_a_bar_that_had_to_wait_to_be_written_was_not_ready_when_it_was_heard() -> None:
+    """A full disk holds the queue up for minutes: what nobody could read was not ready, and is named as late."""
+    state = live_state("BTCUSDT", "ETHUSDT", "SOLUSDT")
+    first = take(state, Boundary(FEED.name, T0), closed("BTCUSDT", BAR), at_ms=T0 + 50)
+    at_ms = T0 + 2 * MINUTE_MS
+    state.delayed(first, at_ms)
+    assert [row.ready_at_ms for row in first.ready] == [at_ms]
+    assert first.runs[T0].missing == ("BTCUSDT",)
+    decision = take(state, closed("ETHUSDT", BAR), closed("SOLUSDT", BAR), at_ms=at_ms)
+    assert [row.ready_at_ms for row in decision.ready] == [at_ms, at_ms]
+    assert decision.runs[T0].missing == ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+    assert decision.runs[T0].complete_at_ms == at_ms
+
+
 def test_repair_goes_on_and_the_run_keeps_the_name_of_what_was_late() -> None:
     state = live_state("BTCUSDT")
     take(state, Boundary(FEED.name, T0), at_ms=T0)

@@ -110,6 +110,8 @@ async def test_a_full_disk_pauses_recording_and_nothing_is_lost_or_told_too_earl
     assert kinds.index("Notice") < kinds.index("RunComplete")
     texts = [event.text for event in told if isinstance(event, Notice)]
     assert ["no space left" in text for text in texts] == [True, False], "said once, and once that it is over"
+    assert {row.ready_at_ms for batch in store.batches for row in batch.ready} == {T0 + 60 + 10_000}
+    assert [run.complete_at_ms for batch in store.batches for run in batch.runs] == [T0 + 60 + 10_000]
 
 
 async def test_a_fetch_that_found_no_room_in_the_queue_is_decided_again() -> None:
