@@ -1,0 +1,49 @@
+"""The long form: `python -m tests.trust [matrix|crashes|disk|soak …]`, all of it without a name."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from .matrix import run_matrix, table
+
+__all__ = ["main"]
+
+
+def matrix(arguments: argparse.Namespace) -> bool:
+    lines = asyncio.run(
+        run_matrix(
+            seed=arguments.seed,
+            speed=arguments.speed or 15.0,
+            together=arguments.together,
+            only=arguments.only,
+            told=lambda line: print(f"{'FAILED' if line.complaints else 'ok':6} {line.cell.name}", flush=True),
+        )
+    )
+    print(table(lines))
+    failed = [line for line in lines if line.complaints]
+    for line in failed:
+        print(f"\n{line.cell.name}, seed {line.seed}:", *line.complaints, sep="\n  ")
+    return not failed
+
+
+PARTS = {"matrix": matrix}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} [default: all]")
+    parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--speed", type=float, help="how many times faster than real time the exchange's clock runs")
+    parser.add_argument("--together", type=int, default=6, help="cells of the matrix that run at the same time")
+    parser.add_argument("--only", default="", help="cells of the matrix whose name has this in it")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
+    passed = [PARTS[name](arguments) for name in arguments.parts or PARTS]
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

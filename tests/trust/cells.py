@@ -1,0 +1,132 @@
+"""The faults of the matrix: what goes wrong, for how long, and which recorder it befalls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["CELLS", "Cell"]
+
+_USDT = "market=usdt_futures"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One line of the matrix. All seconds are the exchange's own.
+
+    `faults` strike for `seconds` once the first run is complete; those of `before` are there when the recorder starts.
+    `after`: how long to wait for the file to be whole when the faults have ended, besides two complete periods.
+    `must_strike`: the exchange counts what it did to frames and requests; what happens to symbols and clocks it does
+    not.
+    """
+
+    name: str
+    faults: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    seconds: float = 150.0
+    after: float = 0.0
+    feed: str = "usdt_perp_1m"
+    symbols: int = 10
+    num_candles: int = 300
+    weight_limit: int | None = 60  # of the futures' 2400: reached by the history of ten symbols
+    arguments: tuple[str, ...] = ()
+    slower: float = 1.0  # than the other cells, for feeds of seconds
+    on_boundary: bool = False
+    must_strike: bool = True
+    lost: bool = False  # closing frames are lost: `runs` must tell of at least as many repairs
+
+
+def _lost_and(*faults: str) -> tuple[str, ...]:
+    """REST matters only where frames are lost."""
+    return ("lost:0.4", *faults)
+
+
+CELLS = (
+    Cell("closing frames lost, 5 %", ("lost:0.05",), lost=True, seconds=300),
+    Cell("closing frames lost, 30 %", ("lost:0.3",), lost=True),
+    Cell("closing frames lost, all", ("lost:1",), lost=True),
+    Cell("late, past the close timeout", ("late:0.3,seconds=20",)),
+    Cell("late, past the deadline, REST down", ("late:0.3,seconds=50", "rest:1,status=503,endpoint=klines")),
+    Cell("doubled", ("doubled:0.5",)),
+    Cell("out of order", ("swapped:0.3",)),
+    Cell("socket dies at the boundary", ("dies:0.7",)),
+    Cell("socket dies midway, announced", ("dies:0.7,midway=true,announced=true",)),
+    Cell("socket dies, refused for 30 s", ("dies:1,refuse_seconds=30",)),
+    Cell("socket open and silent", ("silent:1",), must_strike=False),
+    Cell("some streams silent until renewed", ("mute:0.3",), must_strike=False),
+    Cell("some streams silent until asked again", ("mute:0.3,cure=subscribe",), must_strike=False),
+    Cell("some streams silent for good", ("mute:0.3,cure=none",), must_strike=False),
+    Cell("garbage and half frames", ("garbage:0.3", "garbage:0.2,shape=half", "garbage:0.2,shape=binary")),
+    Cell("REST 5xx", _lost_and("rest:0.5,status=503", "rest:0.2,status=500"), lost=True),
+    Cell("REST 429, with Retry-After", _lost_and("rest:1,status=429,retry_after=20,times=3"), lost=True),
+    Cell("REST 429, without", _lost_and("rest:1,status=429,times=2"), lost=True, after=120),
+    Cell("REST 418, with Retry-After", _lost_and("rest:1,status=418,retry_after=30,times=2"), lost=True),
+    Cell("REST 418, without", _lost_and("rest:1,status=418,times=1"), lost=True, after=120),
+    Cell("REST answers in HTML", _lost_and("rest:0.6,status=502,html=true"), lost=True),
+    Cell("REST truncated", _lost_and("truncated:0.6"), lost=True),
+    Cell("REST times out", _lost_and("hang:0.5"), lost=True, arguments=("--http-timeout-sec", "0.5")),
+    Cell("REST stale for 10 s after the close", _lost_and("stale:1,seconds=10"), lost=True),
+    Cell("REST stale past the deadline", _lost_and("stale:1,seconds=60"), lost=True, after=120),
+    Cell("REST's last bar still forming", _lost_and("forming:1"), lost=True),
+    Cell("nothing can be reached for 90 s", ("dies:1", "refused:1,rest=true"), seconds=90, after=120),
+    Cell("local clock 30 s slow", before=("skew,seconds=30",), seconds=60, must_strike=False),
+    Cell("local clock 30 s fast", before=("skew,seconds=-30",), seconds=60, must_strike=False),
+    Cell("machine stood still for 30 s", ("skew,seconds=30,after=70",), must_strike=False),
+    Cell(
+        "listed and delisted in mid-period",
+        (f"listing,{_USDT},symbol=NEWUSDT,after=20", f"delisting,{_USDT},symbol=ETHUSDT,after=50"),
+        after=180,
+        must_strike=False,
+    ),
+    Cell(
+        "halted for 100 s, resumed",
+        (f"halt,{_USDT},symbol=ETHUSDT,seconds=100,after=20",),
+        after=180,
+        must_strike=False,
+    ),
+    Cell(
+        "ticker used again",
+        (f"delisting,{_USDT},symbol=ETHUSDT,after=10", f"relisting,{_USDT},symbol=ETHUSDT,after=130"),
+        after=180,
+        seconds=200,
+        must_strike=False,
+    ),
+    Cell("started on a boundary", on_boundary=True, seconds=60, must_strike=False),
+    Cell(
+        "period shorter than the repair",
+        ("lost:0.3",),
+        feed="usdt_spot_1s",
+        symbols=4,
+        weight_limit=None,
+        seconds=40,
+        after=50,
+        slower=7.5,
+        lost=True,
+    ),
+    Cell(
+        "history past the weight limit, time-outs",
+        ("lost:0.2",),
+        before=("hang:0.15,endpoint=klines,times=20",),
+        num_candles=1200,
+        weight_limit=50,
+        seconds=100,
+        arguments=("--http-timeout-sec", "0.5"),
+    ),
+    Cell(
+        "all of it at once",
+        (
+            "lost:0.1",
+            "late:0.1,seconds=20",
+            "doubled:0.1",
+            "swapped:0.1",
+            "garbage:0.1",
+            "dies:0.2,refuse_seconds=10",
+            "mute:0.1",
+            "rest:0.1,status=503",
+            "rest:1,status=429,retry_after=10,times=1",
+            "truncated:0.1",
+            "stale:0.3,seconds=10",
+            "forming:0.5",
+        ),
+        after=120,
+    ),
+)

@@ -1,0 +1,146 @@
+"""The fault matrix: every fault befalls a recorder over the stand-in exchange, and its file is held against it."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bmacdb.exchange.simulated import SimulatedExchange, parse_fault
+from bmacdb.exchange.simulated.faults import Event, Mishap
+from bmacdb.interval import MINUTE_MS
+from tests.acceptance.support import Recorder, agrees, query
+
+from .cells import CELLS, Cell
+from .ledger import Ledger, Recorded, hold, untruths
+
+__all__ = ["Line", "play", "run_matrix", "table"]
+
+PATIENCE_S = 90.0
+"""Real seconds for a condition to come about."""
+
+_START_MS = 1_795_453_200_000  # a boundary
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What became of one cell; `complaints` is empty when all is well."""
+
+    cell: Cell
+    seed: int
+    ledger: Ledger | None
+    recorded: Recorded | None
+    whole_s: float
+    most_weight: int
+    complaints: tuple[str, ...]
+
+
+async def play(cell: Cell, directory: Path, *, seed: int, speed: float) -> Line:
+    """Let one fault befall a recorder in `directory`."""
+    try:
+        async with asyncio.timeout(PATIENCE_S + 10 * (cell.seconds + cell.after + 120) * cell.slower / speed):
+            return await _play(cell, directory, seed=seed, speed=speed / cell.slower)
+    except (AssertionError, TimeoutError) as error:
+        text = "it never got whole" if isinstance(error, TimeoutError) else str(error)
+        return Line(cell, seed, None, None, float("nan"), 0, (text,))
+
+
+async def _play(cell: Cell, directory: Path, *, seed: int, speed: float) -> Line:
+    start_ms = _START_MS if cell.on_boundary else _START_MS + (seed * 7919) % MINUTE_MS
+    exchange = SimulatedExchange(
+        symbols=cell.symbols, speed=speed, seed=seed, start_ms=start_ms, weight_limit=cell.weight_limit
+    )
+    for fault in cell.before:
+        exchange.inject(parse_fault(fault, now_ms=exchange.clock.now_ms()))
+    arguments = ["--feed", cell.feed, "--num-candles", str(cell.num_candles), *cell.arguments]
+    async with exchange, Recorder(exchange, directory, arguments) as recorder:
+        await recorder.until("run_complete")
+        from_ms = exchange.clock.now_ms()
+        for text in cell.faults:
+            fault = parse_fault(text, now_ms=from_ms)
+            mishap = isinstance(fault, Mishap)
+            exchange.inject(parse_fault(f"{text},for={cell.seconds}", now_ms=from_ms) if mishap else fault)
+            assert mishap or isinstance(fault, Event)
+        await exchange.clock.sleep(cell.seconds)
+        until_ms = exchange.clock.now_ms()
+        await exchange.clock.sleep(cell.after)
+        await recorder.until("run_complete", len(recorder.told("run_complete")) + 2)
+        await recorder.until_whole()
+        status = await recorder.stop()
+        assert status == 0, recorder.story()
+        return _judge(cell, exchange, recorder, seed=seed, speed=speed, until_ms=until_ms)
+
+
+def _judge(
+    cell: Cell, exchange: SimulatedExchange, recorder: Recorder, *, seed: int, speed: float, until_ms: int
+) -> Line:
+    path = recorder.database
+    ledger = hold(exchange, path, cell.feed, num_candles=cell.num_candles)
+    recorded = Recorded.of(path, cell.feed, until_ms=until_ms)
+    complaints = [] if ledger.clean else [str(ledger)]
+    try:
+        agrees(exchange, path, cell.feed, num_candles=cell.num_candles)
+    except AssertionError as error:
+        complaints.append(str(error).splitlines()[0])
+    # A stall of the machine by a third of a second is `speed` times as long for the exchange.
+    complaints += untruths(path, cell.feed, slack_ms=round(1000 + 350 * speed))
+    if cell.must_strike and not exchange.stats.faults:
+        complaints.append("the fault never struck")
+    if cell.lost:
+        ((repaired,),) = query(path, f"SELECT coalesce(sum(repaired), 0)::BIGINT FROM {cell.feed}.runs")
+        if int(str(repaired)) < (struck := exchange.stats.faults["lost"]) - cell.symbols:  # the last may be to come
+            complaints.append(f"{struck} frames were lost, and runs tell of {repaired} repairs")
+    weight = exchange.summary()["weight"]["spot" if "spot" in cell.feed else "futures"]  # type: ignore[index]
+    if weight["most_a_minute"] > weight["limit"]:
+        complaints.append(f"weight {weight['most_a_minute']} of {weight['limit']}")
+    whole_s = max(recorded.whole_ms - until_ms, 0) / 1000
+    if complaints:
+        complaints.append(recorder.story())
+    return Line(cell, seed, ledger, recorded, whole_s, weight["most_a_minute"], tuple(complaints))
+
+
+async def run_matrix(
+    *, seed: int, speed: float, together: int, only: str = "", told: Callable[[Line], None] = lambda _: None
+) -> list[Line]:
+    """Play every cell whose name has `only` in it, so many at a time; `told` hears of each as it ends."""
+    room = asyncio.Semaphore(together)
+
+    async def one(cell: Cell) -> Line:
+        async with room:
+            with tempfile.TemporaryDirectory(prefix="bmacdb-matrix-") as directory:
+                line = await play(cell, Path(directory), seed=seed, speed=speed)
+            told(line)
+            return line
+
+    async with asyncio.TaskGroup() as tasks:
+        playing = [tasks.create_task(one(cell)) for cell in CELLS if only in cell.name]
+    return [task.result() for task in playing]
+
+
+_HEADINGS = ("fault", "periods", "rows", "lost", "doubled", "wrong", "late", "slowest s", "whole after s", "weight", "")
+
+
+def table(lines: Sequence[Line]) -> str:
+    """The matrix as text. `late`: symbols named at a deadline; `slowest`: the longest that a period took; `whole
+    after`: from the end of the fault to the last row that was owed then; `weight`: the fullest minute."""
+    rows = [_HEADINGS]
+    for line in lines:
+        name, state = line.cell.name, "FAILED" if line.complaints else "ok"
+        if line.ledger is None or line.recorded is None:
+            rows.append((name, *["?"] * (len(_HEADINGS) - 2), state))
+            continue
+        ledger, recorded = line.ledger, line.recorded
+        counts = (recorded.runs, ledger.expected, ledger.lost, ledger.duplicated, ledger.wrong, recorded.late)
+        limit = f"{line.most_weight}/{line.cell.weight_limit or 6000}"
+        seconds = (f"{recorded.slowest_ms / 1000:.1f}", f"{line.whole_s:.1f}")
+        rows.append((name, *map(str, counts), *seconds, limit, state))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column in (0, len(widths) - 1) else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

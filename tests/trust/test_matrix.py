@@ -1,0 +1,24 @@
+"""The fault matrix in its short form; `just soak matrix` plays it slower, with more of everything."""
+
+from __future__ import annotations
+
+import pytest
+
+from .matrix import run_matrix, table
+
+SEED = 11
+
+
+@pytest.mark.timeout(600)
+async def test_whatever_goes_wrong_the_file_is_whole_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
+    """After every fault the file equals the exchange's own history row by row, `runs` tells what was late, and the
+    weight limit was never passed."""
+    lines = await run_matrix(seed=SEED, speed=30.0, together=8)
+    with capsys.disabled():
+        print(f"\n\n{table(lines)}\n")
+    failed = [line for line in lines if line.complaints]
+    again = "python -m tests.trust matrix --speed 30 --only"
+    told = "\n".join(
+        f"\n{again} {line.cell.name!r} --seed {line.seed}\n  " + "\n  ".join(line.complaints) for line in failed
+    )
+    assert not failed, told
