@@ -13,7 +13,11 @@ from bmacdb.errors import FileHeld, NotABmacdbFile, SchemaTooNew, StoreError, St
 
 __all__ = ["command_line", "committed_all_the_same", "opening_error", "writing_error"]
 
-_HELD = re.compile(r"conflicting lock is held|being used by another process|already open in|unique file handle", re.I)
+_HELD = re.compile(
+    r"conflicting lock is held|being used by another process|already open in|unique file handle|"
+    r"different configuration than existing",
+    re.I,
+)
 _PID = re.compile(r"\(PID (\d+)\)")
 _FOREIGN = re.compile(r"not a valid DuckDB database|corrupt|encrypt|checksum|failed to deserialize|magic bytes", re.I)
 _NEWER = re.compile(r"(created|written) with (a|an) (newer|later)|newer (storage )?version|version number", re.I)

@@ -27,7 +27,7 @@ _SILENCE_S = 3.0  # beats come every second; after this long without one, see wh
 _SLICE_S = 0.5  # how soon a waiter that nobody wants any more lets go of its thread
 _JOIN_S = 0.1  # by then a subscription has reached the recorder
 _AT_REST_S = 1.0  # how often a file that nobody serves is looked at
-_ANYWAY_S = 15.0
+_ANYWAY_S = 60.0  # the beats tell of what was missed: this is for what nobody thought of, and fifty times a query costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,7 @@ class Waiter:
         self._events: Subscription | None = None
         self._heard = self._started
         self._joined = self._looked = False
+        self._told_complete = 0
 
     async def wait(self) -> Readiness:
         """`run` in a thread of its own: those of the loop's pool are few, and waits are long."""
@@ -170,7 +171,8 @@ class Waiter:
         self._heard = monotonic()
         if topic == BEAT:
             newest = body["complete"].get(self._feed, 0)
-            if not self._joined or (self._symbols is None and newest == self._run_time_ms):
+            if not self._joined or newest == self._run_time_ms != self._told_complete:
+                self._told_complete = newest
                 self._joined, self._look_at = True, self._heard
         elif body["run_time_ms"] == self._run_time_ms:
             items = body["items"]

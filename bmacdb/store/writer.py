@@ -46,6 +46,8 @@ queries that come in run in the threads of the server that takes them."""
 _MEMORY_ATTEMPTS = 50
 _MEMORY_PAUSE_S = 0.1
 
+_PATIENCE_S = 2.0
+
 # A second Store on a file in this process would share its lock, and drop it for both when it is closed.
 _held: set[Path] = set()
 _held_lock = threading.Lock()
@@ -98,9 +100,9 @@ class Store:
             _held.add(held)
         self._holds = held
         try:
-            found = check(self.path)
+            found = _patiently(lambda: check(self.path))
             self.created = found is None
-            self._connection = connect(self.path, self._options)
+            self._connection = _patiently(lambda: connect(self.path, self._options))
             try:
                 if found is None:
                     schema.create(self._connection, self._clock.now_ms())
@@ -348,3 +350,15 @@ class Store:
         self._broken = False
         for callback in self._reopened:
             callback()
+
+
+def _patiently(work: Callable[[], _T]) -> _T:
+    """Try again for a moment while the file is held: a reader has it for the length of a query."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return work()
+        except FileHeld:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.05)
