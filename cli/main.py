@@ -15,7 +15,7 @@ from bmacdb.errors import BmacdbError, UsageError
 
 __all__ = ["build", "main"]
 
-VERBS = ("run", "resample", "export", "demo", "factors", "history", "alerts", "simulate", "sql", "status")
+VERBS = ("run", "resample", "export", "demo", "factors", "history", "alerts", "doctor", "simulate", "sql", "status")
 """Modules of this package with `register(app)`. Heavy imports happen inside their commands, not here."""
 
 

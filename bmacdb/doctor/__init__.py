@@ -1,0 +1,1 @@
+"""The doctor: why a recorder does not record here, or would not."""
