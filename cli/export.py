@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -132,7 +132,8 @@ def _bmac(
     if root.is_file():
         raise UsageError(f"{root} is a file, and --layout bmac wants a directory.")
     depth = {str(row[0]): int(row[5]) for row in reader.feeds()}
-    chosen = [parse_feed(reader.feed_name(name)) for name in feeds or ([None] if len(depth) == 1 else sorted(depth))]
+    wanted: Sequence[str | None] = feeds or ([None] if len(depth) == 1 else sorted(depth))
+    chosen = [parse_feed(reader.feed_name(name)) for name in wanted]
     for name, names in names_for(root, chosen, save_type).items():
         export = BmacExport(
             lambda query, params: _ask(reader, query, params),
