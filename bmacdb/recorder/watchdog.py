@@ -23,14 +23,11 @@ from bmacdb.recorder.events import Notice, Report, Severity
 from bmacdb.recorder.feed import FeedRecorder
 from bmacdb.recorder.supervisor import Supervisor
 
-__all__ = ["StallJudge", "Verdict", "Watchdog", "Watched"]
+__all__ = ["LastResort", "StallJudge", "Verdict", "Watchdog", "Watched"]
 
 _LEAST_PATIENCE_S = 60.0  # of this machine, however short the period: a busy machine is no stall
 _STANDING_S = 300.0  # seconds in which the consumer must take a message (live feeds send one each second)
 _LOOK_EVERY_S = 5.0
-_LOOKS_WITHOUT_BEAT = 60  # of the thread: five minutes
-_LOOKS_FOR_ENDING = 24
-_TELL_S = 3.0  # for log and alerts, before the process is ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +38,17 @@ class Watched:
     period_s: float
     live: Callable[[], bool]
     renew: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LastResort:
+    """When the thread ends the process: after so many of its looks without a turn of the event loop, or since the
+    recording began to end; `tell_s` seconds are for log and alerts. (Looks are counted and not seconds: a machine that
+    slept is none that hangs.)"""
+
+    looks_without_turn: int = 60
+    looks_for_ending: int = 24
+    tell_s: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +117,12 @@ class Watchdog:
         supervisor: Supervisor | None = None,
         leave: Callable[[int], None] = os._exit,
         look_every_s: float = _LOOK_EVERY_S,
+        last_resort: LastResort | None = None,
     ) -> None:
         self._feeds, self._clock, self._turns, self._paused = feeds, clock, turns, paused
         self._report, self._leave, self._look_every_s = report, leave, look_every_s
         self._supervisor = supervisor or Supervisor()
+        self._limits = last_resort or LastResort()
         self._judge = StallJudge({name: feed.period_s for name, feed in feeds.items()})
         self._beats = 0
         self._ending = False
@@ -179,14 +189,14 @@ class Watchdog:
     # The thread's part
 
     def _last_resort(self) -> None:
-        """Looks are counted and not seconds: a machine that slept is no machine that hangs."""
+        limits = self._limits
         beats, missed = 0, 0
         while not self._closed.wait(self._look_every_s):
             missed = missed + 1 if self._beats == beats or self._ending else 0
             beats = self._beats
-            if missed >= (_LOOKS_FOR_ENDING if self._ending else _LOOKS_WITHOUT_BEAT):
+            if missed >= (limits.looks_for_ending if self._ending else limits.looks_without_turn):
                 what = "the end hangs" if self._ending else "the event loop stands still"
                 self._say(Severity.ERROR, f"{what}: the process is ended; what was committed is safe.")
-                self._closed.wait(_TELL_S)
-                self._leave(1)
+                if not self._closed.wait(limits.tell_s):
+                    self._leave(1)
                 return
