@@ -1,0 +1,1 @@
+"""The parts of the suite: each has `measure(full, folder) -> Iterator[Row]`."""
