@@ -190,6 +190,7 @@ class FeedState:
             run = self._open_run(run_time_ms, at_ms, into)
         if candle.symbol not in run.waiting:
             return
+        at_ms = max(at_ms, run.last_at_ms)  # a run is complete with its last item, and not before one of them
         if not run.past_deadline and at_ms - run_time_ms >= self._deadline_ms:
             self._deadline(run, at_ms, into)  # the tick that would have said so comes late on a busy machine
         run.waiting.remove(candle.symbol)

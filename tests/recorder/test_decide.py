@@ -126,6 +126,16 @@ def test_a_bar_that_had_to_wait_to_be_written_was_not_ready_when_it_was_heard() 
     assert decision.runs[T0].complete_at_ms == at_ms
 
 
+def test_a_run_is_complete_no_earlier_than_any_of_its_items() -> None:
+    """The one had to wait to be written, the other, heard a moment later, not quite as long."""
+    state = live_state("BTCUSDT", "ETHUSDT")
+    at_ms = T0 + 4_343
+    bars = (closed("BTCUSDT", BAR, after_ms=1_000), closed("ETHUSDT", BAR, after_ms=4_109))
+    decision = take(state, Boundary(FEED.name, T0), *bars, at_ms=at_ms)
+    assert [row.ready_at_ms for row in decision.ready] == [at_ms, at_ms]
+    assert decision.runs[T0].complete_at_ms == at_ms
+
+
 def test_repair_goes_on_and_the_run_keeps_the_name_of_what_was_late() -> None:
     state = live_state("BTCUSDT")
     take(state, Boundary(FEED.name, T0), at_ms=T0)
