@@ -21,7 +21,18 @@ from bmacdb.sql import queries
 from bmacdb.store import schema
 from bmacdb.store.commit import roll_back
 
-__all__ = ["Made", "bars_query", "create", "drop_before", "keep_all", "made_until", "make", "mend", "minutes_feed"]
+__all__ = [
+    "Made",
+    "bars_query",
+    "create",
+    "drop_before",
+    "ending_query",
+    "keep_all",
+    "made_until",
+    "make",
+    "mend",
+    "minutes_feed",
+]
 
 _SUMMED = (
     "volume",
@@ -30,7 +41,7 @@ _SUMMED = (
     "taker_buy_base_asset_volume",
     "taker_buy_quote_asset_volume",
 )
-_CARRIED = "symbol, open_time, open, close, vwap"
+_CARRIED = "key, open, close"
 _MINUTE = "1m"
 _PLACES = re.compile(r"\b(base|derived|minute)\.(?=[a-z_]+\b)")
 
@@ -49,13 +60,13 @@ class Made:
     repaired: int
 
 
-def _steps(parts: int) -> Iterator[str]:
+def _steps(parts: int, carried: str) -> Iterator[str]:
     """The select lists that sum up `parts` rows, from sums of 1 (`_p`) to the whole (`_a`)."""
     size, taken = 1, 0
     while True:
         chosen = bool(parts & size)
         last = size * 2 > parts
-        columns = [_CARRIED]
+        columns = [carried]
         for column in ("high", "low", *_SUMMED):
             if chosen:
                 columns.append(f"{_joined(column, 'a', taken) if taken else f'{column}_p'} AS {column}_a")
@@ -94,18 +105,26 @@ def bars_query(
     symbols, for vwap_1m; `funding` false leaves the fundings null and saves their look-up.
     """
     sql = queries("resample")
-    tables = {"p0": sql["parts"].sql.format(vwap=_own_vwap(resampling))}
-    for number, columns in enumerate(_steps(resampling.parts)):
-        tables[f"p{number + 1}"] = f"SELECT {columns} FROM p{number}"
-    tables["summed"] = f"FROM p{len(tables) - 1}"
-    tables["bars"] = sql["bars"].sql.format(behind=resampling.parts - 1)
+    vwap = _own_vwap(resampling)
+    behind = resampling.parts - 1
+    tables = {
+        "codes": sql["codes"].sql,
+        "p0": sql["parts"].sql.format(vwap=f", {vwap} AS vwap" if vwap else ""),
+    }
+    carried = f"{_CARRIED}, vwap" if vwap else _CARRIED
+    for number, columns in enumerate(_steps(resampling.parts, carried)):
+        last = f"p{number + 1}"
+        tables[last] = f"SELECT {columns} FROM p{number}"
+    opened = f"lag(vwap, {behind}) OVER ()" if vwap else "NULL::DOUBLE"
+    tables["summed"] = sql["summed"].sql.format(behind=behind, vwap=opened, last=last)
+    tables["bars"] = sql["bars"].sql.format(behind=behind)
     query, params = _with_extras(resampling, tables, minutes, funding)
     needed = resampling.needed(start_ms, end_ms)
     params |= {
         "start": needed[0],
         "end": needed[1],
         "symbols": None if symbols is None else list(symbols),
-        "reach": resampling.to.length_ms - resampling.feed.interval.length_ms,
+        "step": resampling.feed.interval.length_ms,
         "anchor": resampling.to.anchor_ms,
         "length": resampling.to.length_ms,
     }
@@ -115,9 +134,11 @@ def bars_query(
     return query, params
 
 
-def _ending_query(resampling: Resampling, open_ms: int, minutes: str | None) -> tuple[str, dict[str, object]]:
+def ending_query(resampling: Resampling, open_ms: int, minutes: str | None) -> tuple[str, dict[str, object]]:
     """The query for the bars that open at `open_ms`, as `bars_query` gives them."""
-    ending = queries("resample")["ending"].sql.format(vwap=_own_vwap(resampling), parts=resampling.parts)
+    ending = queries("resample")["ending"].sql.format(
+        vwap=_own_vwap(resampling) or "NULL::DOUBLE", parts=resampling.parts
+    )
     query, params = _with_extras(resampling, {"bars": ending}, minutes, True)
     length_ms = resampling.to.length_ms
     bounds = {"start": open_ms, "end": open_ms + length_ms, "anchor": resampling.to.anchor_ms, "length": length_ms}
@@ -130,8 +151,9 @@ def _priced(resampling: Resampling) -> bool:
 
 
 def _own_vwap(resampling: Resampling) -> str:
+    """The mean price of a part, where parts are minutes; else ''."""
     own = _priced(resampling) and resampling.feed.interval.name == _MINUTE
-    return queries("resample")["vwap"].sql if own else "NULL::DOUBLE"
+    return queries("resample")["vwap"].sql if own else ""
 
 
 def _with_extras(
@@ -155,7 +177,9 @@ def _with_extras(
     else:
         columns += ", NULL::DOUBLE AS funding_rate, NULL::DOUBLE AS funding_price, NULL::TIMESTAMPTZ AS funding_time"
     params: dict[str, object] = {"step": resampling.feed.interval.length_ms} if with_minutes or funding else {}
-    text = ", ".join(f"{name} AS ({query})" for name, query in tables.items())
+    text = ", ".join(
+        f"{name} AS {'MATERIALIZED ' if name == 'codes' else ''}({query})" for name, query in tables.items()
+    )
     return _placed(f"WITH {text} SELECT {columns} FROM bars{joins}", resampling, minutes), params
 
 
@@ -234,7 +258,7 @@ def make(
     `complete` tells whether the run of their last parts is, `traded` how many symbols it has. One transaction. Raises
     duckdb.Error.
     """
-    query, params = _ending_query(resampling, open_ms, minutes)
+    query, params = ending_query(resampling, open_ms, minutes)
     statement = _placed(queries("resample")["add"].sql.format(made=query), resampling)
     connection.execute("BEGIN")
     try:

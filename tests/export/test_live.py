@@ -1,0 +1,157 @@
+"""Files kept up to date while recording, beside the commits and never in their way."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from bmacdb.clock import ManualClock, from_ms
+from bmacdb.model import Batch, Ready
+from bmacdb.recorder.events import Event, Notice
+from bmacdb.recorder.export import LiveExport
+from bmacdb.store.writer import Store
+
+from .support import FEED, RUN_MS, STEP_MS, SYMBOLS, candle, period, recorded
+
+
+def live(store: Store, root: Path, events: list[Event]) -> LiveExport:
+    export = LiveExport(
+        store,
+        [FEED],
+        root,
+        save_type="parquet",
+        num_candles=30,
+        clock=ManualClock(RUN_MS),
+        report=events.append,
+        call=asyncio.get_running_loop().call_soon_threadsafe,
+    )
+    export.start()
+    return export
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_every_run_time_renews_the_files_of_those_that_are_ready(tmp_path: Path) -> None:
+    store = await recorded(tmp_path / "bmac.duckdb")
+    events: list[Event] = []
+    root = tmp_path / "out"
+    export = live(store, root, events)
+    for place in (1, 2):
+        batch = period(RUN_MS + place * STEP_MS)
+        await store.commit(batch)
+        export.committed(batch)
+    await asyncio.to_thread(export.stop)
+    folder = root / "usdt_perp_5m"
+    assert sorted(path.name for path in folder.glob("*.ready")) == sorted(
+        f"{symbol}_20240803_161500.ready" for symbol in SYMBOLS
+    )
+    for symbol in SYMBOLS:
+        frame = pd.read_parquet(folder / f"{symbol}.pqt")
+        assert frame.index[-1] == from_ms(RUN_MS + 2 * STEP_MS)
+        assert len(frame) == 30
+    assert (root / "exginfo_5m" / "funding_20240803_161500.ready").exists()
+    assert events == []
+    await store.close()
+
+
+async def test_a_symbol_that_is_ready_does_not_wait_for_the_others(tmp_path: Path) -> None:
+    """Before the market is complete, its file and ready file are there."""
+    store = await recorded(tmp_path / "bmac.duckdb")
+    export = live(store, tmp_path / "out", [])
+    run_time_ms = RUN_MS + STEP_MS
+    batch = Batch(
+        FEED.name,
+        run_time_ms,
+        (candle("BTCUSDT", RUN_MS),),
+        (Ready(run_time_ms, "BTCUSDT", run_time_ms, "ws"),),
+    )
+    await store.commit(batch)
+    export.committed(batch)
+    ready = tmp_path / "out" / "usdt_perp_5m" / "BTCUSDT_20240803_161000.ready"
+    await until(ready.exists)
+    assert pd.read_parquet(tmp_path / "out" / "usdt_perp_5m" / "BTCUSDT.pqt").index[-1] == from_ms(run_time_ms)
+    assert not (tmp_path / "out" / "usdt_perp_5m" / "ETHUSDT.pqt").exists()
+    await asyncio.to_thread(export.stop)
+    await store.close()
+
+
+async def test_a_disk_that_refuses_is_told_once_and_tried_again(tmp_path: Path) -> None:
+    """The recording goes on; when there is room, the next run time's files are written."""
+    store = await recorded(tmp_path / "bmac.duckdb")
+    events: list[Event] = []
+    root = tmp_path / "out"
+    root.write_text("a file in the way")
+    export = live(store, root, events)
+    for place in (1, 2):
+        batch = period(RUN_MS + place * STEP_MS)
+        await store.commit(batch)
+        export.committed(batch)
+        await until(lambda: bool(events))
+    (notice,) = events
+    assert isinstance(notice, Notice)
+    assert "cannot be written" in notice.text
+    root.unlink()
+    batch = period(RUN_MS + 3 * STEP_MS)
+    await store.commit(batch)
+    export.committed(batch)
+    await asyncio.to_thread(export.stop)
+    assert len(list((root / "usdt_perp_5m").glob("*_20240803_162000.ready"))) == 3
+    await store.close()
+
+
+async def test_commits_do_not_wait_for_files(tmp_path: Path) -> None:
+    """While the export is stuck in a query of its own, the Store goes on committing."""
+    store = await recorded(tmp_path / "bmac.duckdb")
+    stuck, free = threading.Event(), threading.Event()
+
+    class Stuck:
+        def __getattr__(self, name: str) -> object:
+            return getattr(store, name)
+
+        def cursor(self) -> duckdb.DuckDBPyConnection:
+            stuck.set()
+            assert free.wait(30)
+            return store.cursor()
+
+    export = live(Stuck(), tmp_path / "out", [])  # type: ignore[arg-type]
+    first = period(RUN_MS + STEP_MS)
+    await store.commit(first)
+    export.committed(first)
+    await asyncio.to_thread(stuck.wait, 30)
+    for place in range(2, 6):
+        batch = period(RUN_MS + place * STEP_MS)
+        await store.commit(batch)
+        export.committed(batch)
+    free.set()
+    await asyncio.to_thread(export.stop)
+    assert len(list((tmp_path / "out" / "usdt_perp_5m").glob("*_20240803_163000.ready"))) == 3
+    await store.close()
+
+
+async def test_the_export_survives_a_database_that_was_reopened(tmp_path: Path) -> None:
+    """Its cursor is dead then: the run time at hand is told and the next one is written with a new one."""
+    store = await recorded(tmp_path / "bmac.duckdb")
+    events: list[Event] = []
+    export = live(store, tmp_path / "out", events)
+    batch = period(RUN_MS + STEP_MS)
+    await store.commit(batch)
+    export.committed(batch)
+    await until(lambda: export.written == 3)
+    await store.run(lambda _: store._reopen())
+    for place in (2, 3):
+        batch = period(RUN_MS + place * STEP_MS)
+        await store.commit(batch)
+        export.committed(batch)
+        await until(lambda: export.written >= 6 or bool(events))
+    await asyncio.to_thread(export.stop)
+    assert len(list((tmp_path / "out" / "usdt_perp_5m").glob("*_20240803_162000.ready"))) == 3
+    await store.close()
