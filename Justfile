@@ -23,3 +23,7 @@ demo *arguments:
 # measure; arguments go to the suite
 bench *arguments:
     python -m benchmarks {{arguments}}
+
+# faults, kills, full disks and a simulated day: half an hour; arguments choose a part (matrix, crashes, disk, soak)
+soak *arguments:
+    python -m tests.trust {{arguments}}

@@ -5,8 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+import tempfile
+from pathlib import Path
 
+import pytest
+
+from .crashes import Crashes, crash
 from .matrix import run_matrix, table
+from .soak import main as soak_main
 
 __all__ = ["main"]
 
@@ -28,7 +34,38 @@ def matrix(arguments: argparse.Namespace) -> bool:
     return not failed
 
 
-PARTS = {"matrix": matrix}
+def crashes(arguments: argparse.Namespace) -> bool:
+    async def lanes() -> list[Crashes]:
+        with tempfile.TemporaryDirectory(prefix="bmacdb-crashes-") as home:
+            async with asyncio.TaskGroup() as tasks:
+                running = []
+                for lane in range(_LANES):
+                    (directory := Path(home, str(lane))).mkdir()
+                    kills = -(-arguments.kills // _LANES)
+                    running.append(tasks.create_task(crash(directory, seed=arguments.seed + lane, kills=kills)))
+            return [task.result() for task in running]
+
+    done = asyncio.run(lanes())
+    for one in done:
+        kills = ", ".join(f"{count} {moment}" for moment, count in sorted(one.kills.items()))
+        print(f"seed {one.seed}: {one.kills.total()} kills ({kills}), {one.with_log} left a log, {one.rows} rows agree")
+        for complaint in one.complaints:
+            print(f"  WRONG: {complaint}")
+    return not any(one.complaints for one in done)
+
+
+def disk(arguments: argparse.Namespace) -> bool:
+    return pytest.main(["-q", str(Path(__file__).parent / "test_disk.py")]) == 0
+
+
+def soaked(arguments: argparse.Namespace) -> bool:
+    return (
+        soak_main(["--seed", str(arguments.seed), *(["--speed", str(arguments.speed)] if arguments.speed else [])]) == 0
+    )
+
+
+PARTS = {"matrix": matrix, "crashes": crashes, "disk": disk, "soak": soaked}
+_LANES = 4
 
 
 def main() -> int:
@@ -37,6 +74,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--speed", type=float, help="how many times faster than real time the exchange's clock runs")
     parser.add_argument("--together", type=int, default=6, help="cells of the matrix that run at the same time")
+    parser.add_argument("--kills", type=int, default=120, help="how often recorders are killed")
     parser.add_argument("--only", default="", help="cells of the matrix whose name has this in it")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):

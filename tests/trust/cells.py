@@ -103,12 +103,14 @@ CELLS = (
         lost=True,
     ),
     Cell(
+        # Slower, so that the exchange's minute is known well enough on a busy machine.
         "history past the weight limit, time-outs",
         ("lost:0.2",),
-        before=("hang:0.15,endpoint=klines,times=20",),
-        num_candles=1200,
-        weight_limit=50,
-        seconds=100,
+        before=("hang:0.15,endpoint=klines,times=10",),
+        num_candles=600,
+        weight_limit=30,
+        seconds=40,
+        slower=3.0,
         arguments=("--http-timeout-sec", "0.5"),
     ),
     Cell(

@@ -68,9 +68,18 @@ async def _play(cell: Cell, directory: Path, *, seed: int, speed: float) -> Line
         await exchange.clock.sleep(cell.after)
         await recorder.until("run_complete", len(recorder.told("run_complete")) + 2)
         await recorder.until_whole()
+        await _until_history_done(recorder)
         status = await recorder.stop()
         assert status == 0, recorder.story()
         return _judge(cell, exchange, recorder, seed=seed, speed=speed, until_ms=until_ms)
+
+
+async def _until_history_done(recorder: Recorder) -> None:
+    """What was missed around the start is fetched page by page, through whatever goes wrong meanwhile."""
+    while sum(event["missing"] != 0 for event in recorder.told("history_planned")) > len(recorder.told("history_done")):
+        assert recorder.process is not None
+        assert recorder.process.returncode is None, recorder.story()
+        await asyncio.sleep(0.05)
 
 
 def _judge(

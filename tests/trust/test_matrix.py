@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from .matrix import run_matrix, table
@@ -13,6 +15,7 @@ SEED = 11
 async def test_whatever_goes_wrong_the_file_is_whole_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
     """After every fault the file equals the exchange's own history row by row, `runs` tells what was late, and the
     weight limit was never passed."""
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # connections that the stand-in broke itself
     lines = await run_matrix(seed=SEED, speed=30.0, together=8)
     with capsys.disabled():
         print(f"\n\n{table(lines)}\n")

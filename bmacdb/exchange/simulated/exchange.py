@@ -256,7 +256,10 @@ class SimulatedExchange:
         path = request.path.removesuffix("/" + names_in_path) if names_in_path else request.path
         futures, routed, combined = _SOCKET_PATHS[path]
         socket = web.WebSocketResponse(compress=False, autoping=False, max_msg_size=1 << 20)
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:  # the client went before it was answered
+            return socket
         self.stats.connections_made += 1
         connection = Connection(
             self.stats.connections_made,
