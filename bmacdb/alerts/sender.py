@@ -1,7 +1,7 @@
 """Sending a message: one protocol, and apprise behind it, which speaks to DingTalk, WeCom, Feishu, Telegram, Slack,
 Discord, mail servers, webhooks and a hundred more.
 
-apprise is imported where a target is made: it takes 35 MB, which a recorder without alerts does not pay.
+apprise is imported where a target is made: it takes 25 MB, which a recorder without alerts does not pay.
 """
 
 from __future__ import annotations

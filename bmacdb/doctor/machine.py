@@ -41,7 +41,11 @@ def look_at_machine(database: Path) -> Iterator[Finding]:
 def _versions() -> Iterator[Finding]:
     system = f"{platform.system()} {platform.release()}"
     text = f"bmacdb {__version__}, Python {platform.python_version()}, DuckDB {duckdb.__version__}, {system}"
-    needs = [need.partition(";")[0].replace(" ", "") for need in requires("bmacdb") or () if "extra" not in need]
+    try:
+        required = requires("bmacdb") or []
+    except PackageNotFoundError:
+        required = []  # run from a checkout that is not installed
+    needs = [need.partition(";")[0].replace(" ", "") for need in required if "extra" not in need]
     wrong = []
     for name, wanted in (need.split("==") for need in needs if "==" in need):
         try:

@@ -1,7 +1,7 @@
 """Metrics for Prometheus: what the recorder tells and what it is in the middle of, over HTTP.
 
 The page is written on the event loop, where nothing changes meanwhile. prometheus_client is imported only where metrics
-are on: it takes 11 MB.
+are on.
 """
 
 from __future__ import annotations
