@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from bmacdb.archive.client import ArchiveClient
-from bmacdb.archive.layout import ArchiveFile, Cadence, Kind, covering, folder, parse_key
+from bmacdb.archive.layout import ArchiveFile, Cadence, Kind, covering, day_of, folder, month_of, parse_key
 from bmacdb.archive.listing import Entry
 from bmacdb.archive.mirror import Kept, Mirror, Verdict
 from bmacdb.clock import Clock
@@ -80,7 +80,11 @@ async def list_files(
             for cadence in cadences:
                 if cadence is Cadence.DAILY and kind is Kind.FUNDING:
                     continue
-                for entry in await client.entries(folder(market, kind, cadence, symbol, interval)):
+                prefix = folder(market, kind, cadence, symbol, interval)
+                # Names sort by date: there is no need to hear of the years before.
+                first = ArchiveFile(market, kind, cadence, symbol, interval, _first_period(cadence, start_ms))
+                after = first.key.removesuffix(".zip") if start_ms else ""
+                for entry in await client.entries(prefix, after=after):
                     if (file := parse_key(entry.key)) is not None:
                         entries[file] = entry
             if done is not None:
@@ -93,6 +97,10 @@ async def list_files(
     except* ExchangeError as group:
         raise _first(group) from None
     return [Wanted(file, entries[file]) for file in covering(entries, start_ms=start_ms, end_ms=end_ms)]
+
+
+def _first_period(cadence: Cadence, start_ms: int) -> int:
+    return day_of(start_ms) if cadence is Cadence.DAILY else month_of(start_ms)
 
 
 def _first(group: BaseExceptionGroup[ExchangeError]) -> BaseException:

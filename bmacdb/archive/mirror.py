@@ -59,10 +59,12 @@ class Mirror:
         self.root = root
         self._kept: dict[str, Kept] = {}
         self._lines = 0
+        self._torn = False  # the last line was cut short: what follows must not continue it
         try:
             with (root / _MANIFEST).open(encoding="utf-8") as file:
                 for line in file:
                     self._lines += 1
+                    self._torn = not line.endswith("\n")
                     if (kept := _parsed(line)) is not None:
                         self._kept[kept.key] = kept
         except FileNotFoundError:
@@ -133,7 +135,8 @@ class Mirror:
             for leftover in good.parent.glob(f"{_escaped(good.name)}.*.part"):
                 leftover.unlink(missing_ok=True)
             with (self.root / _MANIFEST).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(kept), ensure_ascii=False) + "\n")
+                file.write("\n" * self._torn + json.dumps(asdict(kept), ensure_ascii=False) + "\n")
+                self._torn = False
         except OSError as error:
             raise Unwritable(
                 f"{place} cannot be written: {error.strerror or error}. Make room, or give --mirror."

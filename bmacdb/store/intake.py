@@ -196,9 +196,12 @@ class IntakeClient:
         """Connect to a live recorder. Raises IntakeLost."""
         try:
             async with asyncio.timeout(10):
-                reader, writer = await asyncio.open_connection("127.0.0.1", live.intake_port)
-                client = cls(reader, writer)
-                await client._ask({"token": live.token}, b"")
+                client = cls(*await asyncio.open_connection("127.0.0.1", live.intake_port))
+                try:
+                    await client._ask({"token": live.token}, b"")
+                except BaseException:
+                    client._writer.close()
+                    raise
         except (OSError, EOFError, TimeoutError, ValueError) as error:
             raise IntakeLost(
                 f"the recorder (process {live.pid}) takes no rows from outside ({error or 'no answer'}): "

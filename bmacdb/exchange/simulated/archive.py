@@ -117,12 +117,29 @@ class SimulatedArchive:
             keys = [
                 f"{base}{name}/{file}"
                 for name in names
-                if not inner or name.startswith(inner.partition("/")[0])
+                if name == inner.partition("/")[0] or ("/" not in inner and name.startswith(inner))
                 for file in self._names(instrument, cadence, name)
             ]
         return sorted(
             key for key in keys if key.startswith(prefix) and key.removesuffix(".CHECKSUM") not in self.missing
         )
+
+    def _there(self, key: str) -> bool:
+        """Whether a zip exists."""
+        found = self._place(key)
+        if found is None or key in self.missing:
+            return False
+        market, cadence, kind, rest = found
+        symbol, *inner, name = rest.split("/")
+        instrument = next((one for one in self._universe.instruments(market) if one.symbol == symbol), None)
+        what = inner[0] if len(inner) == 1 else "fundingRate"
+        if instrument is None or (kind == "klines") != bool(inner) or not name.startswith(f"{symbol}-{what}-"):
+            return False
+        try:
+            period = _period_of(key)
+        except ValueError:
+            return False
+        return any(one == period for one in self._periods(instrument, cadence))
 
     @staticmethod
     def _place(prefix: str) -> tuple[Market, str, str, str] | None:
@@ -199,7 +216,7 @@ class SimulatedArchive:
         key, asked = request.match_info["key"], request.headers.get("Range", "")
         self.requests.append((key, asked))
         zipped = key.removesuffix(".CHECKSUM")
-        if key not in self._keys(zipped.rpartition("/")[0] + "/"):
+        if not self._there(zipped):
             return web.Response(
                 status=404, text="<Error><Code>NoSuchKey</Code></Error>", content_type="application/xml"
             )
