@@ -176,6 +176,7 @@ class Watchdog:
         for verdict in self._judge.look(self._clock.monotonic(), live=live, turns=self._turns(), paused=paused):
             if verdict.end:
                 of = f"{verdict.feed}: " if verdict.feed else ""
+                self._say(Severity.ERROR, verdict.text, verdict.feed)  # the end may hang too, and tell nothing more
                 raise Stalled(f"{of}{verdict.text}: the recorder stands still and ends, to be started again.")
             if verdict.feed is not None:
                 self._say(Severity.WARNING, verdict.text, verdict.feed)
