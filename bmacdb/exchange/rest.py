@@ -7,6 +7,7 @@ into one of errors.{Unreachable, RateLimited, Blocked, Malformed, Rejected}.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -52,7 +53,8 @@ _COIN_WINDOW_MS = 200 * DAY_MS
 # A bar is taken once it has been closed for so long when it is asked for. REST was seen to answer with bars that still
 # changed 2 to 10 seconds after their close (node-binance-api#585, freqtrade#12460), but that is for the recorder to
 # handle, which asks from 15 s on and asks again: a margin of that size would starve feeds of 1s. This one covers
-# the uncertainty of our clock.
+# the uncertainty of our clock, as long as that is no more; else the uncertainty itself is the margin, for a bar that
+# still forms must never be taken for a closed one.
 _SETTLED_MS = 1000
 
 _OFF_LOOP_BYTES = 100_000  # a larger body takes milliseconds to decode, and the event loop has frames to read
@@ -194,13 +196,19 @@ class RestClient:
             params["startTime"] = str(start_ms)
         if end_ms is not None:
             params["endTime"] = str(end_ms)
+        margin_ms = self._margin_ms()
         answer = await self._get("klines", params, weight=kline_weight(self.market, rows), urgent=urgent)
+        closed_by_ms = answer.asked_ms - max(
+            margin_ms, self._margin_ms()
+        )  # the clock may have been set right meanwhile
         return await _off_loop(
             answer.body,
-            lambda body: _closed(
-                parse_klines(body, symbol), interval, start_ms, end_ms, closed_by_ms=answer.asked_ms - _SETTLED_MS
-            ),
+            lambda body: _closed(parse_klines(body, symbol), interval, start_ms, end_ms, closed_by_ms=closed_by_ms),
         )
+
+    def _margin_ms(self) -> int:
+        uncertain = self._clock.uncertainty_ms() if self._clock.synchronized else 0.0
+        return max(_SETTLED_MS, math.ceil(uncertain))
 
     async def premium_index(self, run_time_ms: int) -> tuple[FundingSnapshot, ...]:
         """The running funding rate of every symbol, to be recorded for `run_time_ms`."""

@@ -65,6 +65,15 @@ async def test_a_page_is_asked_for_with_its_bounds_and_costs_its_weight() -> Non
         assert budget.used == 77
 
 
+async def test_what_may_still_form_is_left_out_when_the_clock_is_badly_known() -> None:
+    """A slow line or a busy machine knows the exchange's time by seconds: a bar that closed within them may be open."""
+    clock = ServerClock(monotonic=lambda: 1000.0)
+    clock.observe(THIS_MINUTE + 5_000, sent=994.0, received=1006.0)  # give or take six seconds
+    bars = rows(MINUTE, THIS_MINUTE - 2 * MINUTE_MS, THIS_MINUTE - MINUTE_MS)
+    async with serving(bars) as server, client_of(server, clock=clock) as (client, _):
+        assert [candle.open_time_ms for candle in await ask(client)] == [THIS_MINUTE - 2 * MINUTE_MS]
+
+
 @pytest.mark.parametrize(("limit", "weight"), [(1, 1), (99, 1), (100, 2), (499, 2), (500, 5), (1000, 5), (1001, 10)])
 def test_the_weight_of_a_page_depends_on_its_rows(limit: int, weight: int) -> None:
     """The documented ladder of futures; spot is flat. A full page is the cheapest per row there is."""
