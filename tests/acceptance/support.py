@@ -127,12 +127,13 @@ def agrees(
     """Hold the whole feed against the exchange, row by row; returns how many rows agree.
 
     Each symbol must have every bar that the exchange made, from `num_candles` before the first run time (or its first
-    bar) to the last run time, once, with the exchange's values; save those in `absent`.
+    bar) to the last complete run time, once, with the exchange's values; save those in `absent`.
     """
     feed: Feed = parse_feed(name)
     interval: Interval = feed.interval
     ((first_run_ms, last_run_ms),) = query(
-        path, f"SELECT epoch_ms(min(run_time)), epoch_ms(max(run_time)) FROM {name}.runs"
+        path,
+        f"SELECT epoch_ms(min(run_time)), epoch_ms(max(run_time) FILTER (complete_at IS NOT NULL)) FROM {name}.runs",
     )
     assert isinstance(first_run_ms, int)
     assert isinstance(last_run_ms, int)

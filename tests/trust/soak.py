@@ -149,7 +149,9 @@ async def _disagreements(exchange: StandIn, path: Path, num_candles: int) -> tup
             "taker_buy_base_asset_volume, taker_buy_quote_asset_volume "
             f"FROM {FEED}.candles ORDER BY symbol, open_time"
         ).fetchall()
-        ((first, last),) = connection.execute(f"SELECT min(run_time), max(run_time) FROM {FEED}.runs").fetchall()
+        ((first, last),) = connection.execute(
+            f"SELECT min(run_time), max(run_time) FILTER (complete_at IS NOT NULL) FROM {FEED}.runs"
+        ).fetchall()
     window_ms, last_ms = feed.interval.shift(to_ms(first), -num_candles), to_ms(last)
     by_symbol: dict[str, list[tuple[object, ...]]] = {}
     for symbol, *row in mine:
