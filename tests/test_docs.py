@@ -94,6 +94,7 @@ def environment(command: str, exchange: StandIn) -> dict[str, str]:
     environ |= {"BMACDB_NUM_CANDLES": "60", "BMACDB_PERIODS": "1", "PYTHONWARNINGS": "default"}
     if "--simulate" not in command:
         environ["BMACDB_REST_URL"], environ["BMACDB_WS_URL"] = exchange.rest_url, exchange.ws_url
+        environ["BMACDB_ARCHIVE_URL"] = f"{exchange.rest_url}/archive"
         environ["BMACDB_CLOCK_RATE"] = str(exchange.speed)
     return environ
 
