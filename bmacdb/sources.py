@@ -112,6 +112,9 @@ def read_file(directory: Path, *, tables: Collection[str]) -> tuple[str | None, 
     return place, level, warnings
 
 
+_OF_OTHERS = frozenset({"archive_url"})  # variables of commands that are not the recorder's
+
+
 def read_environment(environ: Mapping[str, str], known: Collection[str]) -> tuple[Level, tuple[str, ...]]:
     """What `BMACDB_*` variables give, and warnings for those that name no setting. An empty one counts as unset."""
     level: Level = {}
@@ -122,7 +125,9 @@ def read_environment(environ: Mapping[str, str], known: Collection[str]) -> tupl
         name = variable[len(PREFIX) :].lower()
         if name in known:
             level[name] = Given(value.strip(), f"environment {variable}")
-        elif hint := did_you_mean(name, known):  # others may use the prefix for their own purposes
+        elif name not in _OF_OTHERS and (
+            hint := did_you_mean(name, known)
+        ):  # others may use the prefix for their own purposes
             near = hint.removeprefix(" Did you mean ").rstrip("?")
             warnings.append(f"environment {variable} names no setting. Did you mean {PREFIX}{near.upper()}?")
     return level, tuple(warnings)
