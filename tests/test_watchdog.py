@@ -96,7 +96,9 @@ NEVER = LastResort(10**9, 10**9)
 class Machine:
     """A machine whose seconds pass when told, with one feed in the hands of a watchdog."""
 
-    def __init__(self, supervisor: Supervisor | None = None, last_resort: LastResort = NEVER) -> None:
+    def __init__(
+        self, supervisor: Supervisor | None = None, last_resort: LastResort = NEVER, asleep_s: float = float("inf")
+    ) -> None:
         self.now, self.turns = 1000.0, 0
         self.renewed: list[str] = []
         self.events: list[Event] = []
@@ -111,6 +113,7 @@ class Machine:
             leave=lambda _: self.left.set(),
             look_every_s=0.001,
             last_resort=last_resort,
+            asleep_s=asleep_s,
         )
 
     def _turn(self) -> int:
@@ -154,6 +157,22 @@ async def test_commits_keep_it_quiet() -> None:
         seen = machine.turns
         await until(lambda seen=seen: machine.turns > seen)
     machine.watchdog.committed("a feed of resampled bars")
+    assert not watching.done()
+    watching.cancel()
+    await asyncio.wait({watching})
+    machine.watchdog.close()
+    assert machine.told() == []
+
+
+async def test_a_machine_that_slept_does_not_stand_still() -> None:
+    """Ten hours pass between two looks, as on a notebook: no verdict, and new patience for everyone."""
+    machine = Machine(asleep_s=60.0)
+    watching = asyncio.create_task(machine.watchdog.run())
+    await until(lambda: machine.turns > 0)
+    for _ in range(3):
+        machine.now += 36_000.0
+        seen = machine.turns
+        await until(lambda seen=seen: machine.turns > seen + 1)
     assert not watching.done()
     watching.cancel()
     await asyncio.wait({watching})

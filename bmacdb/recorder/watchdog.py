@@ -28,6 +28,7 @@ __all__ = ["LastResort", "StallJudge", "Verdict", "Watchdog", "Watched"]
 _LEAST_PATIENCE_S = 60.0  # of this machine, however short the period: a busy machine is no stall
 _STANDING_S = 300.0  # seconds in which the consumer must take a message (live feeds send one each second)
 _LOOK_EVERY_S = 5.0
+_ASLEEP_S = 60.0  # between two looks: the machine slept, and (on Windows) its monotonic clock did not
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +77,17 @@ class StallJudge:
         self._committed[feed] = now
         self._renewed.discard(feed)
 
+    def restart(self, now: float) -> None:
+        """Judge by nothing that was before `now`."""
+        self._committed = dict.fromkeys(self._committed, now)
+        self._renewed.clear()
+        self._turned = now
+
     def look(self, now: float, *, live: Collection[str], turns: int, paused: bool) -> list[Verdict]:
         """What is wrong at `now`: `live` are the feeds that make runs, `turns` counts how often the consumer took
         messages, and `paused` tells that it waits for room on the disk."""
         if paused or not live:
-            self._committed = dict.fromkeys(live, now)
-            self._renewed.clear()
-            self._turned = now
+            self.restart(now)
             return []
         if self._turned is None or turns != self._turns:
             self._turns, self._turned = turns, now
@@ -117,13 +122,16 @@ class Watchdog:
         supervisor: Supervisor | None = None,
         leave: Callable[[int], None] = os._exit,
         look_every_s: float = _LOOK_EVERY_S,
+        asleep_s: float = _ASLEEP_S,
         last_resort: LastResort | None = None,
     ) -> None:
+        """A look that comes more than `asleep_s` seconds after the one before is a machine that slept, and no stall."""
         self._feeds, self._clock, self._turns, self._paused = feeds, clock, turns, paused
         self._report, self._leave, self._look_every_s = report, leave, look_every_s
         self._supervisor = supervisor or Supervisor()
         self._limits = last_resort or LastResort()
         self._judge = StallJudge({name: feed.period_s for name, feed in feeds.items()})
+        self._looked, self._asleep_s = clock.monotonic(), asleep_s
         self._beats = 0
         self._ending = False
         self._closed = threading.Event()
@@ -171,9 +179,13 @@ class Watchdog:
 
     def _look(self) -> None:
         self._beats += 1
+        now = self._clock.monotonic()
+        if now - self._looked > self._asleep_s:
+            self._judge.restart(now)
+        self._looked = now
         live = [name for name, feed in self._feeds.items() if feed.live()]
         paused = self._paused()
-        for verdict in self._judge.look(self._clock.monotonic(), live=live, turns=self._turns(), paused=paused):
+        for verdict in self._judge.look(now, live=live, turns=self._turns(), paused=paused):
             if verdict.end:
                 of = f"{verdict.feed}: " if verdict.feed else ""
                 self._say(Severity.ERROR, verdict.text, verdict.feed)  # the end may hang too, and tell nothing more
