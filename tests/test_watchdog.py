@@ -25,8 +25,9 @@ unix_alone = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="systemd 
 
 
 def judge() -> StallJudge:
-    """One that has seen a commit at second 0."""
+    """One that has seen a feed live, and a commit, at second 0."""
     judge = StallJudge({FEED: PERIOD})
+    assert look(judge, 0.0) == []
     judge.committed(FEED, 0.0)
     return judge
 
@@ -60,7 +61,7 @@ def test_a_commit_after_the_renewal_starts_all_over() -> None:
 def test_short_periods_have_a_minute_of_patience() -> None:
     """A machine that is busy for ten seconds is no recorder that stands still."""
     judged = StallJudge({FEED: 1.0})
-    judged.committed(FEED, 0.0)
+    assert look(judged, 0.0) == []
     assert look(judged, 59.0) == []
     assert look(judged, 61.0) == [(FEED, False)]
 
@@ -68,6 +69,7 @@ def test_short_periods_have_a_minute_of_patience() -> None:
 def test_a_feed_that_is_not_live_is_not_watched() -> None:
     """History takes its time; the clock of a feed runs from the moment it goes live."""
     judged = StallJudge({FEED: PERIOD})
+    judged.committed(FEED, 0.0)
     assert judged.look(10_000.0, live=[], turns=0, paused=False) == []
     assert look(judged, 10_001.0) == []
     assert look(judged, 10_002.0 + 2 * PERIOD) == [(FEED, False)]

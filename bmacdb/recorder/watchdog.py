@@ -69,6 +69,7 @@ class StallJudge:
         self._patience = {feed: max(2 * period_s, _LEAST_PATIENCE_S) for feed, period_s in periods_s.items()}
         self._committed: dict[str, float] = {}  # or when its connections were renewed
         self._renewed: set[str] = set()
+        self._live: frozenset[str] = frozenset()
         self._turns = -1
         self._turned: float | None = None
 
@@ -86,6 +87,9 @@ class StallJudge:
     def look(self, now: float, *, live: Collection[str], turns: int, paused: bool) -> list[Verdict]:
         """What is wrong at `now`: `live` are the feeds that make runs, `turns` counts how often the consumer took
         messages, and `paused` tells that it waits for room on the disk."""
+        for feed in self._live.symmetric_difference(live):  # history may have had nothing to commit for long
+            self._committed[feed] = now
+        self._live = frozenset(live)
         if paused or not live:
             self.restart(now)
             return []
@@ -95,7 +99,7 @@ class StallJudge:
             return [Verdict(None, f"nothing was taken from the queue for {now - self._turned:.0f} s", end=True)]
         verdicts = []
         for feed in live:
-            since = self._committed.setdefault(feed, now)
+            since = self._committed[feed]
             if now - since <= self._patience[feed]:
                 continue
             text = f"nothing was committed for {now - since:.0f} s"
