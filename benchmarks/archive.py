@@ -5,7 +5,8 @@
 Makes months of minute bars as the archive has them (zips of 43 200 rows or so), imports them into a fresh file with
 DuckDB on one thread and the process bound to one core, where the system can do that, and prints rows a second (of real
 time, and of processor time, which a busy machine does not change), resident memory, and bytes a candle after the
-checkpoint. `--again` imports the same files a second time, which compares every bar and writes none.
+checkpoint. `--again` imports the same files a second time, which compares every bar and writes none. `--beside` imports through the intake of a recorder instead, and prints how long
+whole periods of 600 symbols take to commit without it and with it.
 """
 
 from __future__ import annotations
@@ -22,14 +23,23 @@ import pyarrow as pa
 
 from bmacdb.archive.layout import parse_key
 from bmacdb.archive.load import Found, Totals, load
-from bmacdb.archive.sink import open_sink
-from bmacdb.clock import SystemClock
+from bmacdb.archive.sink import RecorderSink, open_sink
+from bmacdb.clock import ManualClock, SystemClock
 from bmacdb.exchange.simulated import SimulatedExchange
+from bmacdb.interval import MINUTE_MS
+from bmacdb.model import Candle, Source
+from bmacdb.recorder.decide import FeedState
+from bmacdb.recorder.dispatch import Dispatcher, FeedEdges
+from bmacdb.recorder.messages import CandleClosed, Message, RowsOffered, Stop
+from bmacdb.store import sidefile
+from bmacdb.store.intake import Intake, IntakeClient, Offer
+from bmacdb.store.writer import Store
 from bmacdb.symbols import parse_feed
 
 __all__ = ["main"]
 
 FEED = parse_feed("usdt_perp_1m")
+_LIVE_MS = 1_795_453_200_000
 MONTHS = ("2026-02", "2026-03", "2026-04", "2026-05", "2026-06", "2026-07")
 
 
@@ -63,16 +73,109 @@ async def run(database: Path, files: list[Found]) -> tuple[Totals, float, float]
     return totals, time.perf_counter() - wall, time.process_time() - busy
 
 
+class Live:
+    """A recorder's dispatcher on a file of its own, into which whole periods of `symbols` closed candles come."""
+
+    def __init__(self, store: Store, symbols: int) -> None:
+        self.clock = ManualClock(_LIVE_MS)
+        self.queue: asyncio.Queue[Message | Stop] = asyncio.Queue()
+        self.names = [f"S{number:04d}USDT" for number in range(symbols)]
+        self.state = FeedState(FEED, close_timeout_ms=15_000, page_rows=499)
+        self.state.resume(expected=self.names, latest={}, unfinished=[], gaps=[], now_ms=_LIVE_MS)
+        self.state.go_live(_LIVE_MS)
+        self.complete = asyncio.Event()
+
+        def ignore(*_: object) -> None:
+            pass
+
+        edges = FeedEdges(
+            self.state,
+            listen=ignore,
+            backfill=ignore,
+            owed=ignore,
+            offer=lambda _: True,
+            taken=ignore,
+            completed=lambda _: self.complete.set(),
+        )
+        self.dispatcher = Dispatcher(
+            self.queue, {FEED.name: edges}, store=store, clock=self.clock, report=ignore, announce=ignore
+        )
+
+    async def period(self, number: int) -> float:
+        """Seconds from the close of a whole market until all of it is committed."""
+        open_ms = _LIVE_MS + number * MINUTE_MS
+        await self.clock.advance((open_ms + MINUTE_MS + 50 - self.clock.now_ms()) / 1000)
+        before = time.perf_counter()
+        self.complete.clear()
+        for name in self.names:
+            candle = Candle(name, open_ms, 1.0, 2.0, 0.5, 1.5, 10.0, 20.0, number, 5.0, 6.0, Source.WS)
+            self.queue.put_nowait(CandleClosed(FEED.name, candle, open_ms + MINUTE_MS))
+        await self.complete.wait()
+        return time.perf_counter() - before
+
+    async def take(self, offer: Offer) -> None:
+        done = asyncio.Event()
+        rows = RowsOffered(offer.feed, offer.candles, offer.funding_rates, offer.gaps, done=done.set)
+        await self.queue.put(rows)
+        await done.wait()
+
+
+async def beside(database: Path, files: list[Found], periods: int) -> tuple[list[float], list[float], float]:
+    """Seconds that periods take to commit: alone, and while files are imported through the intake; rows a second."""
+    store = await Store.open(database, clock=ManualClock(_LIVE_MS))
+    await store.add_feed(FEED, num_candles=1500)
+    live = Live(store, 600)
+    running = asyncio.create_task(live.dispatcher.run())
+    intake = await Intake.start(live.take, token="x")
+    address = sidefile.Live(0, 0, "x", os.getpid(), 0.0, 0, "", intake.port)
+    sink = RecorderSink(await IntakeClient.connect(address), FEED, live.clock)
+    alone, beside = [], []
+    for number in range(periods):
+        alone.append(await live.period(number))
+        await asyncio.sleep(0.1)
+    started, rows = time.perf_counter(), 0
+
+    async def importing() -> None:
+        nonlocal rows
+        for found in files:
+            _, totals = await load([found], sink, clock=SystemClock())
+            rows += totals.rows
+
+    flood = asyncio.create_task(importing())
+    for number in range(periods, 2 * periods):
+        beside.append(await live.period(number))
+        await asyncio.sleep(0.1)
+    seconds = time.perf_counter() - started
+    flood.cancel()
+    await asyncio.wait({flood})
+    await sink.close()
+    await intake.close()
+    await live.dispatcher.end()
+    await running
+    await store.close()
+    return alone, beside, rows / seconds
+
+
+def told(seconds: list[float]) -> str:
+    ordered = sorted(seconds)
+    return f"median {1000 * ordered[len(ordered) // 2]:.0f}, worst {1000 * ordered[-1]:.0f} ms"
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Import archive files.")
     parser.add_argument("--files", type=int, default=24, help="months of a symbol")
     parser.add_argument("--again", action="store_true", help="import them a second time as well")
+    parser.add_argument("--beside", action="store_true", help="how much it holds up the commits of a live recorder")
     parser.add_argument("--folder", type=Path, help="where to make the files (a temporary one)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         files = make(folder / "archive", options.files)
+        if options.beside:
+            alone, during, rate = asyncio.run(beside(folder / "live.duckdb", files, 50))
+            print(f"a period of 600 candles: alone {told(alone)}; beside an import {told(during)}, {rate:,.0f} rows/s")
+            return
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         pa.set_cpu_count(1)
