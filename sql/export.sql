@@ -6,8 +6,16 @@ SELECT symbol, open_time AS candle_begin_time, open_time + INTERVAL '{step}' AS 
        taker_buy_quote_asset_volume
 FROM feed.candles
 WHERE open_time >= make_timestamptz(1000 * $start) AND open_time < make_timestamptz(1000 * $end)
-  AND list_contains($symbols::VARCHAR[], symbol)
-QUALIFY $limit IS NULL OR row_number() OVER (PARTITION BY symbol ORDER BY open_time DESC) <= $limit
+  AND symbol IN (SELECT unnest($symbols::VARCHAR[]))
+ORDER BY symbol, open_time;
+
+-- last_candles: the same, of the last `$limit` bars that open before `$end`, however far they reach back.
+SELECT symbol, open_time AS candle_begin_time, open_time + INTERVAL '{step}' AS candle_end_time,
+       open, high, low, close, volume, quote_volume, trade_num, taker_buy_base_asset_volume,
+       taker_buy_quote_asset_volume
+FROM feed.candles
+WHERE open_time < make_timestamptz(1000 * $end) AND symbol IN (SELECT unnest($symbols::VARCHAR[]))
+QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY open_time DESC) <= $limit
 ORDER BY symbol, open_time;
 
 -- first: when the first bar of each symbol opened.

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 
-from bmacdb.clock import ManualClock, from_ms
+from bmacdb.clock import ManualClock, SystemClock, from_ms
+from bmacdb.export.bmac import BmacExport
+from bmacdb.export.flat import FlatExport
+from bmacdb.export.names import BmacNames
 from bmacdb.model import Batch, Ready
 from bmacdb.recorder.events import Event, Notice
 from bmacdb.recorder.export import LiveExport
+from bmacdb.store.reader import connect
+from bmacdb.store.serve import Server
 from bmacdb.store.writer import Store
 
 from .support import FEED, RUN_MS, STEP_MS, SYMBOLS, candle, period, recorded
@@ -154,4 +160,31 @@ async def test_the_export_survives_a_database_that_was_reopened(tmp_path: Path) 
         await until(lambda: export.written >= 6 or bool(events))
     await asyncio.to_thread(export.stop)
     assert len(list((tmp_path / "out" / "usdt_perp_5m").glob("*_20240803_162000.ready"))) == 3
+    await store.close()
+
+
+async def test_files_are_made_of_a_live_recorders_database_as_of_one_at_rest(tmp_path: Path) -> None:
+    """Every query of the export passes the recorder's guard."""
+    store = await recorded(tmp_path / "bmac.duckdb")
+    await store.commit(Batch(FEED.name, RUN_MS, tuple(candle("HOLEUSDT", RUN_MS - n * STEP_MS) for n in (1, 2, 40))))
+    server = await Server.start(store, clock=SystemClock(), info=dict)
+
+    def work() -> None:
+        with connect(store.path) as reader:
+            assert reader.live
+
+            def ask(query: str, params: Mapping[str, object]) -> pa.Table:
+                return reader.sql(query, dict(params) or None).arrow()
+
+            names = BmacNames(tmp_path / "out", FEED)
+            export = BmacExport(ask, names, num_candles=30, clock=ManualClock(RUN_MS))
+            assert export.export(export.newest_run_time_ms()) == 4
+            flat = FlatExport(
+                ask, reader.feed_name(FEED.name, derived=True), symbols=SYMBOLS, start_ms=RUN_MS - STEP_MS
+            )
+            assert flat.to_folder(tmp_path / "per", "csv") == dict.fromkeys(sorted(SYMBOLS), 1)
+
+    await asyncio.to_thread(work)
+    assert len(pd.read_parquet(tmp_path / "out" / "usdt_perp_5m" / "HOLEUSDT.pqt")) == 3
+    await server.close()
     await store.close()

@@ -14,9 +14,11 @@ from bmacdb.clock import ManualClock, SystemClock, from_ms
 from bmacdb.errors import StoreError, StoreFull
 from bmacdb.interval import HOUR_MS
 from bmacdb.model import Batch, Candle, FundingRate, Run, Source
+from bmacdb.offset import Resampling
 from bmacdb.recorder.events import Event, Notice
 from bmacdb.recorder.resample import Resampler
 from bmacdb.store.reader import connect
+from bmacdb.store.resample import bars_query
 from bmacdb.store.serve import Server
 from bmacdb.store.writer import Store
 
@@ -240,6 +242,12 @@ async def test_readers_wait_for_bars_as_for_candles(tmp_path: Path) -> None:
         )
         assert count is not None
         assert count[0] >= 3
+        # The query for any bars passes the recorder's guard too: bmacdb resample asks it of a live database.
+        for resampling, minutes in ((HOURS, None), (Resampling.of(FEED, "30m", [5]), FEED.name)):
+            query, params = bars_query(resampling, T0, run_time_ms, minutes=minutes)
+            asked = await asyncio.to_thread(reader.sql, query, params)
+            there = {(bar.symbol, bar.open_time_ms): bar for bar in (*history(0, 20).candles, *batch.candles)}
+            assert len(asked) == len(by_hand(there.values(), resampling)) > 0
     resampler.stop()
     await running
     await server.close()
