@@ -16,7 +16,7 @@ from bmacdb.model import Batch
 from bmacdb.recorder.decide import FeedState
 from bmacdb.recorder.decision import Decision
 from bmacdb.recorder.events import Notice, Report, Severity
-from bmacdb.recorder.messages import Fetch, Message, PageFetched, RowsOffered, Stop
+from bmacdb.recorder.messages import Fetch, Message, PageFetched, RowsOffered, Stop, Tick
 from bmacdb.store.writer import Store
 
 __all__ = ["Dispatcher", "FeedEdges"]
@@ -93,7 +93,11 @@ class Dispatcher:
     async def _consume(self, messages: list[Message]) -> None:
         decisions: dict[str, Decision] = {}
         now_ms = self._clock.now_ms()
-        for message in messages:
+        # It is the same instant for all of them, so one look at what is late will do, after what has come: a recorder
+        # that is behind would be kept there by looking once for every second that it missed.
+        ticks = {message.feed: message for message in messages if isinstance(message, Tick)}
+        rest = (message for message in messages if not isinstance(message, Tick))
+        for message in (*rest, *ticks.values()):
             if isinstance(message, RowsOffered) and message.feed not in self._feeds:
                 await self._write_unrecorded(message, now_ms)
                 continue

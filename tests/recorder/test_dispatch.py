@@ -15,7 +15,7 @@ from bmacdb.interval import MINUTE_MS
 from bmacdb.model import Batch
 from bmacdb.recorder.decide import FeedState
 from bmacdb.recorder.dispatch import Dispatcher, FeedEdges
-from bmacdb.recorder.events import Event, Notice, RunComplete
+from bmacdb.recorder.events import Event, Notice, RunComplete, RunProgress
 from bmacdb.recorder.messages import Boundary, Fetch, Message, Purpose, Stop, Tick
 from bmacdb.store.writer import Store
 
@@ -112,6 +112,17 @@ async def test_a_full_disk_pauses_recording_and_nothing_is_lost_or_told_too_earl
     assert ["no space left" in text for text in texts] == [True, False], "said once, and once that it is over"
     assert {row.ready_at_ms for batch in store.batches for row in batch.ready} == {T0 + 60 + 10_000}
     assert [run.complete_at_ms for batch in store.batches for run in batch.runs] == [T0 + 60 + 10_000]
+
+
+async def test_a_recorder_that_is_behind_looks_once_at_what_is_late() -> None:
+    """A minute's ticks that waited in the queue are one: after the bars that waited with them, and told once."""
+    store = FullStore()
+    store.refusals = 0
+    messages: list[Message] = [Boundary(FEED.name, T0), *[Tick(FEED.name)] * 20, closed("BTCUSDT", BAR)]
+    messages += [Tick(FEED.name)] * 10
+    _, _, told = await dispatch(cast(Store, store), messages, edges(live_state("BTCUSDT", "ETHUSDT")), at_ms=T0 + 900)
+    progress = [(event.ready, event.expected) for event in told if isinstance(event, RunProgress)]
+    assert progress == [(1, 2)]
 
 
 async def test_a_fetch_that_found_no_room_in_the_queue_is_decided_again() -> None:
