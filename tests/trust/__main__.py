@@ -34,6 +34,10 @@ def matrix(arguments: argparse.Namespace) -> bool:
     return not failed
 
 
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
 def crashes(arguments: argparse.Namespace) -> bool:
     async def lanes() -> list[Crashes]:
         with tempfile.TemporaryDirectory(prefix="bmacdb-crashes-") as home:
@@ -42,7 +46,8 @@ def crashes(arguments: argparse.Namespace) -> bool:
                 for lane in range(_LANES):
                     (directory := Path(home, str(lane))).mkdir()
                     kills = -(-arguments.kills // _LANES)
-                    running.append(tasks.create_task(crash(directory, seed=arguments.seed + lane, kills=kills)))
+                    seed = arguments.seed + lane
+                    running.append(tasks.create_task(crash(directory, seed=seed, kills=kills, told_of=say)))
             return [task.result() for task in running]
 
     done = asyncio.run(lanes())

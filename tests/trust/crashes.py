@@ -6,6 +6,7 @@ import asyncio
 import random
 import signal
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -35,8 +36,19 @@ class Crashes:
     complaints: list[str] = field(default_factory=list)
 
 
-async def crash(directory: Path, *, seed: int, kills: int, symbols: int = 20, num_candles: int = 1000) -> Crashes:
-    """Kill the recorder of one file `kills` times, look at the file each time, and let it end well at last."""
+async def crash(
+    directory: Path,
+    *,
+    seed: int,
+    kills: int,
+    symbols: int = 20,
+    num_candles: int = 1000,
+    told_of: Callable[[str], None] = lambda _: None,
+) -> Crashes:
+    """Kill the recorder of one file `kills` times, look at the file each time, and let it end well at last.
+
+    `told_of` hears of each kill.
+    """
     done, moments = Crashes(seed), random.Random(seed)
     arguments = ["--feed", FEED, "--num-candles", str(num_candles)]
     async with SimulatedExchange(symbols=symbols, speed=30.0, seed=seed, updates_per_second=2.0) as exchange:
@@ -50,6 +62,7 @@ async def crash(directory: Path, *, seed: int, kills: int, symbols: int = 20, nu
                 if recorder.process.returncode is None:
                     recorder.process.kill()
             done.kills[moment] += 1
+            told_of(f"seed {seed}: kill {number + 1} of {kills} ({moment}), {len(seen)} rows seen before")
             done.with_log += recorder.log_left()
             told |= {_instant(event["run_time"]) for event in recorder.told("run_complete")}
             if not recorder.database.exists():
