@@ -29,7 +29,7 @@ NOWHERE = {"rest_url": "http://127.0.0.1:1", "ws_url": "ws://127.0.0.1:1", "feed
 async def examined(directory: Path, environ: Mapping[str, str] | None = None, **flags: object) -> dict[str, Finding]:
     """The findings by name; of several by one name the worst."""
     found: dict[str, Finding] = {}
-    async for finding in examine(directory, flags, patience_s=5.0, environ=environ or {}):
+    async for finding in examine(directory, flags, patience_s=60.0, environ=environ or {}):
         if finding.name not in found or worst([finding, found[finding.name]]) is finding.level:
             found[finding.name] = finding
     return found

@@ -25,11 +25,11 @@ async def test_a_bad_quarter_of_an_hour_is_a_message_or_two(tmp_path: Path, monk
             await recorder.until("run_complete")
             now_ms = exchange.clock.now_ms()
             for fault in (
-                "lost:1,for=100",
-                "rest:1,status=503,endpoint=klines,for=100",
-                "rest:1,status=418,retry_after=30,times=1,after=110",
-                "mute:1,after=110,for=60",
-                "listing,market=usdt_futures,symbol=NEWUSDT,after=120",
+                "lost:1,for=130",
+                "rest:1,status=503,endpoint=klines,for=130",
+                "rest:1,status=418,retry_after=30,times=1,after=140",
+                "mute:1,after=140,for=60",
+                "listing,market=usdt_futures,symbol=NEWUSDT,after=150",
             ):
                 exchange.inject(parse_fault(fault, now_ms=now_ms))
             await recorder.until("run_late")
