@@ -50,14 +50,16 @@ def period(number: int, symbols: int, digits: random.Random) -> Batch:
 
 
 def fill(connection: duckdb.DuckDBPyConnection, periods: int, symbols: int) -> None:
-    """`periods` whole periods at once, in time order."""
+    """`periods` whole periods, in time order, some millions of rows at a time."""
     times = f"make_timestamptz({1000 * START_MS} + {60_000_000} * minute)"
     due = f"{times} + INTERVAL 1 MINUTE"
-    rows = f"range({periods}) AS minutes(minute), range({symbols}) AS numbers(number) ORDER BY minute, number"
     name = "printf('SYM%04dUSDT', number)"
     values = ", ".join(["random()"] * 6 + ["number", "random()", "random()"])
-    connection.execute(f"INSERT INTO {FEED.name}.candles SELECT {name}, {times}, {values}, 'ws', {due} FROM {rows}")
-    connection.execute(f"INSERT INTO {FEED.name}.run_status SELECT {due}, {name}, {due}, 'ws' FROM {rows}")
+    for first in range(0, periods, 4000):
+        minutes = f"range({first}, {min(first + 4000, periods)}) AS minutes(minute)"
+        rows = f"{minutes}, range({symbols}) AS numbers(number) ORDER BY minute, number"
+        connection.execute(f"INSERT INTO {FEED.name}.candles SELECT {name}, {times}, {values}, 'ws', {due} FROM {rows}")
+        connection.execute(f"INSERT INTO {FEED.name}.run_status SELECT {due}, {name}, {due}, 'ws' FROM {rows}")
     connection.execute("CHECKPOINT")
 
 

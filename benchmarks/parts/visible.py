@@ -1,10 +1,10 @@
 """From the boundary of a minute to the market being readable in another process, beside a file per symbol.
 
-Both record the same stand-in exchange, one after the other; this process is the reader. bmacdb's recorder runs as it is;
-the other is what its predecessor did, in a few lines: every frame through json.loads, then for a closed bar read the
-symbol's parquet file of 1500 bars, concat, write it, and touch a ready file. Times start when the last closing frame
-is in: bmacdb tells when that was, and the other's is taken to be as long after the boundary. bmacdb has read the bars
-by then; of the other only the ready files are looked for.
+Both record the same stand-in exchange, one after the other; this process is the reader. bmacdb's recorder runs as
+it is; the other is what its predecessor did, in a few lines: every frame through json.loads, then for a closed bar
+read the symbol's parquet file of 1500 bars, concat, write it, and touch a ready file. Times start when the last
+closing frame is in: bmacdb tells when that was, and the other's is taken to be as long after the boundary. bmacdb has
+read the bars by then; of the other only the ready files are looked for.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
 import aiohttp
 import numpy as np
-import pandas as pd
 import psutil
 
 from benchmarks.measured import Row
 from benchmarks.parts.limits import fsync_ms, loopback_ms
+from bmacdb.cli.lean import without_pandas
 from bmacdb.config import load_settings
 from bmacdb.exchange.endpoints import Endpoints
 from bmacdb.exchange.wire import parse_kline_frame
@@ -41,7 +42,8 @@ __all__ = ["measure"]
 FEED = parse_feed("usdt_perp_1m")
 MINUTE_MS = 60_000
 BARS = 1500
-SPEEDS = {100: 12.0, 300: 8.0, 600: 4.0, 2000: 1.5}
+NAMES = ("open", "high", "low", "close", "volume", "quote_volume", "base", "quote")
+SPEEDS = {100: 12.0, 300: 4.0, 600: 2.0, 2000: 1.5}
 """How much faster the stand-in's clock runs: a period has to be longer than a file per symbol takes."""
 
 
@@ -65,21 +67,26 @@ def record_here(folder: Path, rest_url: str, speed: float, periods: int) -> None
 
     given = {"feeds": (FEED.name,), "num_candles": "499", "periods": str(periods), "clock_rate": str(speed)}
     given |= {"rest_url": rest_url, "ws_url": rest_url.replace("http", "ws")}
-    asyncio.run(record(load_settings(folder, given), report))
+    with without_pandas():
+        asyncio.run(record(load_settings(folder, given), report))
 
 
 def fill_files(folder: Path, symbols: list[str], now_ms: int) -> None:
+    import pandas as pd
+
     first = now_ms - now_ms % MINUTE_MS - BARS * MINUTE_MS
     opened = pd.to_datetime(first + MINUTE_MS * np.arange(BARS), unit="ms", utc=True)
     draw = np.random.default_rng(1)
     for symbol in symbols:
-        columns = {name: draw.random(BARS) for name in ["open", "high", "low", "close", "volume", "quote_volume", "base", "quote"]}
+        columns = {name: draw.random(BARS) for name in NAMES}
         frame = pd.DataFrame({"open_time": opened, **columns, "trade_num": np.arange(BARS)})
         frame.to_parquet(folder / f"{symbol}.pqt")
 
 
 async def files_here(folder: Path, rest_url: str, symbols: list[str], periods: int) -> None:
     """A file per symbol: all in one process and one event loop, as the predecessor was."""
+    import pandas as pd  # here alone, for the recorder of the other side does without
+
     url = Endpoints(ws_url=rest_url.replace("http", "ws")).stream(FEED.market)
     seen: dict[int, int] = {}
     done = asyncio.Event()
@@ -153,7 +160,7 @@ class Period:
     def cpu(self) -> tuple[float, ...]:
         """Processor seconds from the end of a period to the end of the next."""
         used = [one["cpu"] for one in self.told]
-        return tuple(after - before for before, after in zip(used, used[1:], strict=False))
+        return tuple(after - before for before, after in pairwise(used))
 
     def memory(self) -> tuple[float, ...]:
         return (max(one["rss"] for one in self.told) / 1e6,)
@@ -234,7 +241,8 @@ def measure_symbols(folder: Path, count: int, periods: int) -> Iterator[Row]:
     speed = SPEEDS[count]
     command = [sys.executable, "-m", "bmacdb.cli.main", "simulate", "--port", "0", "--format", "json"]
     command += ["--speed", str(speed), "--symbols", str(count), "--market", "usdt_futures", "--die-with-parent"]
-    exchange = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    quiet = subprocess.DEVNULL  # it tells what it did when it ends
+    exchange = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=quiet, text=True)
     try:
         assert exchange.stdout is not None
         rest_url = json.loads(exchange.stdout.readline())["rest_url"]
@@ -261,7 +269,7 @@ def measure_symbols(folder: Path, count: int, periods: int) -> Iterator[Row]:
 def measure(full: bool, folder: Path) -> Iterator[Row]:
     """Growing numbers of symbols."""
     for count in (100, 300, 600, 2000) if full else (100, 300):
-        yield from measure_symbols(folder, count, 10 if full else 4)
+        yield from measure_symbols(folder, count, (6 if count > 600 else 10) if full else 3)
 
 
 def main() -> None:
