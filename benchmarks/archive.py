@@ -5,8 +5,9 @@
 Makes months of minute bars as the archive has them (zips of 43 200 rows or so), imports them into a fresh file with
 DuckDB on one thread and the process bound to one core, where the system can do that, and prints rows a second (of real
 time, and of processor time, which a busy machine does not change), resident memory, and bytes a candle after the
-checkpoint. `--again` imports the same files a second time, which compares every bar and writes none. `--beside` imports through the intake of a recorder instead, and prints how long
-whole periods of 600 symbols take to commit without it and with it.
+checkpoint. `--again` imports the same files a second time, which compares every bar and
+writes none. `--beside` imports through the intake of a recorder instead, and prints how long whole periods of 600
+symbols take to commit without it and with it.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ async def beside(database: Path, files: list[Found], periods: int) -> tuple[list
     running = asyncio.create_task(live.dispatcher.run())
     intake = await Intake.start(live.take, token="x")
     address = sidefile.Live(0, 0, "x", os.getpid(), 0.0, 0, "", intake.port)
-    sink = RecorderSink(await IntakeClient.connect(address), FEED, live.clock)
+    sink = RecorderSink(await IntakeClient.connect(address), FEED, live.clock, database)
     alone, beside = [], []
     for number in range(periods):
         alone.append(await live.period(number))

@@ -36,6 +36,10 @@ SELECT symbol, epoch_ms(gap_start), epoch_ms(gap_end), state, reason, epoch_ms(f
 FROM gaps WHERE feed = $feed AND ($symbols IS NULL OR list_contains($symbols::VARCHAR[], symbol))
 ORDER BY symbol, gap_start;
 
+-- fundings: when settled fundings of a symbol are recorded, in [start, end].
+SELECT epoch_ms(funding_time) FROM funding_rates
+WHERE feed = $feed AND symbol = $symbol AND funding_time BETWEEN $start AND $end ORDER BY 1;
+
 -- candles: the bars of a symbol that open in [start, end), in order.
 SELECT open_time, open, high, low, close, volume, quote_volume, trade_num, taker_buy_base_asset_volume,
        taker_buy_quote_asset_volume, source

@@ -19,6 +19,7 @@ __all__ = [
     "known_symbols",
     "recorded_candles",
     "recorded_feed",
+    "recorded_fundings",
     "recorded_gaps",
     "recorded_segments",
 ]
@@ -87,6 +88,12 @@ def disagreements(
         start=from_ms(start_ms),
         end=from_ms(FOR_EVER_MS if end_ms is None else end_ms),
     )
+
+
+def recorded_fundings(reader: Reader, feed: Feed, symbol: str, *, start_ms: int, end_ms: int) -> list[int]:
+    """When settled fundings of a symbol are recorded, in [start, end], in order."""
+    bounds = {"start": from_ms(start_ms), "end": from_ms(end_ms)}
+    return [row[0] for row in _ask(reader, "fundings", feed=feed.name, symbol=symbol, **bounds)]
 
 
 def recorded_candles(reader: Reader, feed: Feed, symbol: str, *, start_ms: int, end_ms: int) -> pa.Table:

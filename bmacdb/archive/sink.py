@@ -7,14 +7,18 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from bmacdb.archive.bulk import Written, write_candles, write_funding, write_gaps
+from bmacdb.archive.recorded import recorded_fundings
 from bmacdb.clock import Clock
 from bmacdb.errors import FileHeld
 from bmacdb.model import Batch, Candle, Feed, Gap
 from bmacdb.store import rows, sidefile
 from bmacdb.store.intake import IntakeClient, ensure_feed
+from bmacdb.store.reader import connect
 from bmacdb.store.writer import Store
 
 __all__ = ["FileSink", "RecorderSink", "Sink", "open_sink"]
@@ -22,6 +26,7 @@ __all__ = ["FileSink", "RecorderSink", "Sink", "open_sink"]
 _MEMORY_LIMIT = "1GB"
 _NUM_CANDLES = 1500  # the depth that readers are promised of a feed that no recorder has set
 _TAKEOVER_S = 5.0
+_SAME_MS = 60_000  # fundings are an hour apart at least
 
 
 class Sink(Protocol):
@@ -77,8 +82,8 @@ class RecorderSink:
 
     live = True
 
-    def __init__(self, client: IntakeClient, feed: Feed, clock: Clock) -> None:
-        self.feed, self._client, self._clock = feed, client, clock
+    def __init__(self, client: IntakeClient, feed: Feed, clock: Clock, database: Path) -> None:
+        self.feed, self._client, self._clock, self._database = feed, client, clock, database
 
     async def archived(self, candles: pa.Table) -> Written | None:
         await self._client.offer(self.feed.name, "candles", candles)
@@ -89,8 +94,24 @@ class RecorderSink:
         await self._client.offer(self.feed.name, "candles", table)
 
     async def funding(self, fundings: pa.Table) -> Written | None:
-        await self._client.offer(self.feed.name, "funding_rates", fundings)
+        new = await asyncio.to_thread(self._new_fundings, fundings)
+        await self._client.offer(self.feed.name, "funding_rates", new)
         return None
+
+    def _new_fundings(self, fundings: pa.Table) -> pa.Table:
+        """Those that are not recorded; the archive's stamps and the exchange's may differ by some milliseconds."""
+        found = []
+        with connect(self._database) as reader:
+            for symbol in pc.unique(fundings["symbol"]).to_pylist():
+                mine = fundings.filter(pc.equal(fundings["symbol"], symbol))
+                times = mine["funding_time"].cast(pa.int64()).to_numpy() // 1000
+                first, last = int(times.min()) - _SAME_MS, int(times.max()) + _SAME_MS
+                there = np.array(recorded_fundings(reader, self.feed, symbol, start_ms=first, end_ms=last), np.int64)
+                known = np.searchsorted(there, times + _SAME_MS) > np.searchsorted(
+                    there, times - _SAME_MS, side="right"
+                )
+                found.append(mine.filter(pa.array(~known)))
+        return pa.concat_tables([fundings.slice(0, 0), *found])
 
     async def gaps(self, gaps: Collection[Gap]) -> None:
         await self._client.offer(self.feed.name, "gaps", rows.gap_rows(list(gaps)))
@@ -107,7 +128,7 @@ async def open_sink(database: Path, feed: Feed, *, clock: Clock) -> Sink:
     until = clock.monotonic() + _TAKEOVER_S
     while True:
         if (live := sidefile.find(database)) is not None:
-            return RecorderSink(await IntakeClient.connect(live), feed, clock)
+            return RecorderSink(await IntakeClient.connect(live), feed, clock, database)
         try:
             store = await Store.open(database, clock=clock, memory_limit=_MEMORY_LIMIT)
             break

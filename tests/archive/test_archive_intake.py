@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -51,8 +52,6 @@ async def recording(path: Path) -> AsyncIterator[Recording]:
     store = await Store.open(path, clock=ManualClock(NOW_MS))
     holder = Recording(store)
     intake = await Intake.start(holder.take, token="secret")
-    import os
-
     live = sidefile.Live(
         port=1,
         events_port=2,
@@ -108,13 +107,21 @@ async def test_everything_that_travels_arrives_as_it_was(tmp_path: Path) -> None
         sink = await open_sink(tmp_path / "bmac.duckdb", SPOT, clock=ManualClock(NOW_MS))
         await sink.candles(candles)
         await sink.gaps(gaps)
-        await sink.funding(rows.funding_rate_rows(list(rates)))
         await sink.close()
+        client = await IntakeClient.connect(_live(tmp_path))
+        await client.offer(SPOT.name, "funding_rates", rows.funding_rate_rows(list(rates)))
+        await client.close()
     assert holder.offers == [
         Offer(SPOT.name, candles=candles),
         Offer(SPOT.name, gaps=gaps),
         Offer(SPOT.name, funding_rates=rates),
     ]
+
+
+def _live(folder: Path) -> sidefile.Live:
+    live = sidefile.read(folder / "bmac.duckdb")
+    assert live is not None
+    return live
 
 
 async def test_who_has_no_token_gets_nowhere(tmp_path: Path) -> None:

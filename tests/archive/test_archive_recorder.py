@@ -43,12 +43,12 @@ async def test_history_goes_into_a_file_that_is_being_recorded(tmp_path: Path) -
     feed, symbols = "usdt_perp_5m", "BTCUSDT,ETHUSDT"
     async with (
         SimulatedExchange(symbols=6, speed=SPEED) as exchange,
-        Recorder(exchange, tmp_path, ["--feed", feed, "--num-candles", "30"]) as recorder,
+        Recorder(exchange, tmp_path, ["--feed", feed, "--num-candles", "30", "--funding-rate"]) as recorder,
     ):
         database = recorder.database
         await recorder.until("run_started")
         mine = ("--feed", feed, "--symbols", symbols)
-        since = f"{from_ms(exchange.start_ms - 40 * DAY_MS):%Y-%m-%d}"
+        since = f"{from_ms(exchange.start_ms - 35 * DAY_MS):%Y-%m-%d}"
         status, out, err = await bmacdb(exchange, database, "download", *mine, "--start", since)
         assert status == 0, err
         for _ in range(2):
@@ -68,7 +68,9 @@ async def test_history_goes_into_a_file_that_is_being_recorded(tmp_path: Path) -
         await recorder.until_whole()
         await recorder.stop(signal.SIGTERM)
         assert not recorder.told("run_late")
-        assert agrees(exchange, database, feed, num_candles=30) > 2 * 38 * 288
+        assert agrees(exchange, database, feed, num_candles=30) > 2 * 33 * 288
         sources = dict(query(database, f"SELECT source, count(*) FROM {feed}.candles GROUP BY 1"))
         assert {"archive", "rest", "ws"} <= set(sources)
+        fundings = query(database, f"SELECT symbol, epoch_ms(funding_time) // 600000 FROM {feed}.funding_rates")
+        assert len(fundings) == len(set(fundings)) > 2 * 3 * 15
         assert query(database, f"SELECT count(*) FROM {feed}.corrections") == [(0,)]
