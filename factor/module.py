@@ -9,6 +9,7 @@ LOOKBACK = 100 or lambda n: n + 1  candles it looks back, the newest included; n
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -59,6 +60,10 @@ class PythonFactor:
 
     older: bool = False
 
+    def __reduce__(self) -> tuple[Callable[..., PythonFactor], tuple[object, ...]]:
+        """By the name of its module, which is imported where it arrives; all else is bound already."""
+        return _arrived, (self.name, self.module.__name__, self.is_cross, self.windowed, self.older)
+
     @classmethod
     def of(cls, name: str, module: ModuleType, template: Template | None = None) -> PythonFactor:
         """The factor of a module. Raises UsageError when it has no signal, or wants data there is none of."""
@@ -94,6 +99,10 @@ class PythonFactor:
         """What a factor across the market compares, as the module says."""
         found: Iterable[Sequence[object]] = self.module.get_factor_list(call.param)
         return found
+
+
+def _arrived(name: str, module: str, is_cross: bool, windowed: bool, older: bool) -> PythonFactor:
+    return PythonFactor(name, importlib.import_module(module), is_cross, windowed, older=older)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,15 +84,17 @@ class Range:
         return f"(epoch_ms({time}) - {start}) // {self.interval.length_ms}" + (f" + {ahead}" if ahead else "")
 
 
-def rows_statement(span: Range, *, columns: Sequence[str] = CANDLE_COLUMNS, lookback: int = 1) -> str:
-    """The candles themselves, by symbol and time, with `lookback` bars up to the first."""
+def rows_statement(span: Range, *, between: tuple[str, str], lookback: int = 1) -> str:
+    """The candles of the symbols from `between[0]` to `between[1]`, in no order, with `lookback` bars up to the first.
+
+    Columns: symbol, k (place on the grid), the candle columns as DOUBLE.
+    """
     start, end, _ = span.grid(lookback)
-    place = span.place(lookback, "open_time")
-    chosen = ", ".join(f"{name}::DOUBLE AS {name}" if name == "trade_num" else name for name in columns)
-    listed = f", {chosen}" if chosen else ""
+    low, high = map(quote, between)
+    chosen = ", ".join(f"{name}::DOUBLE AS {name}" for name in CANDLE_COLUMNS)
     return (
-        f"SELECT symbol, {place} AS k{listed} "
-        f"FROM {span.table('candles')} WHERE {span.where(start, end)} ORDER BY symbol, k"
+        f"SELECT symbol, ({span.place(lookback, 'open_time')})::INTEGER AS k, {chosen} "
+        f"FROM {span.table('candles')} WHERE {span.where(start, end)} AND symbol >= {low} AND symbol <= {high}"
     )
 
 

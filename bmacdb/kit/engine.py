@@ -17,15 +17,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bmacdb.factor.call import Call, spell
-from bmacdb.factor.module import Failure, PythonCall, apply, apply_section
+from bmacdb.factor.module import Failure, apply_section
 from bmacdb.factor.registry import Plan
-from bmacdb.factor.statement import Range, build, rows_statement
+from bmacdb.factor.statement import Range, build
 from bmacdb.factor.template import CANDLE_COLUMNS
+from bmacdb.kit.passes import Task
+from bmacdb.kit.rows import opens_of, read_rows
 from bmacdb.kit.source import Source
 
 __all__ = ["Result", "candles_of", "compute_plan"]
 
-Places = npt.NDArray[np.int64]
 Column = npt.NDArray[np.float64]
 
 _COPIED_AT_ONCE = 12_000_000
@@ -78,13 +79,6 @@ def compute_plan(
     return result
 
 
-def _opens(span: Range, lookback: int) -> Places:
-    """The open time of each place on the grid; 0 of those before 1970."""
-    start, end, total = span.grid(lookback)
-    opens = np.fromiter(span.interval.opens(start, end), dtype=np.int64)
-    return np.concatenate([np.zeros(total - len(opens), dtype=np.int64), opens])
-
-
 def _chunks(source: Source, span: Range, lookback: int) -> Iterator[Range]:
     """The range in pieces that fit in memory, each at least as long as what is read before it."""
     symbols = _MARKET if span.symbols is None else max(len(span.symbols), 1)
@@ -118,7 +112,7 @@ def _sql(source: Source, plan: Plan, span: Range) -> Result:
         if table.num_rows:
             held = max(held, _maximum(table.column("held")))
         frame = table.drop_columns(["k", "held"]).to_pandas()
-        frame.insert(1, "open_ms", _opens(part, lookback)[table.column("k").to_numpy()])
+        frame.insert(1, "open_ms", opens_of(part, lookback)[table.column("k").to_numpy()])
         parts.append(frame)
     whole = parts[0]
     if len(parts) > 1:
@@ -143,71 +137,31 @@ def _maximum(column: pa.ChunkedArray) -> int:
     return int(pc.max(column).as_py() or 0)
 
 
-def _times(ms: Places) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(pd.to_datetime(ms, unit="ms", utc=True)).as_unit("ns")
-
-
-def _symbol_frames(source: Source, span: Range, lookback: int) -> Iterator[tuple[str, pd.DataFrame, Places]]:
-    """(symbol, its rows, their places on the grid), with `lookback` bars up to the first of the range."""
-    table = source.ask(rows_statement(span, lookback=lookback))
-    if not table.num_rows:
-        return
-    opens = _opens(span, lookback)
-    ends = np.append(opens[1:], span.interval.next(int(opens[-1])))
-    places = table.column("k").to_numpy()
-    frame = table.drop_columns(["symbol", "k"]).to_pandas()
-    frame.insert(0, "candle_begin_time", _times(opens[places]))
-    frame.index = _times(ends[places]).rename("candle_end_time")
-    # Plain objects: names backed by Arrow make every assignment of a column several times slower.
-    frame.columns = pd.Index(list(frame.columns), dtype=object)
-    symbols = pc.run_end_encode(table.column("symbol").combine_chunks())
-    low = 0
-    for symbol, high in zip(symbols.values.to_pylist(), symbols.run_ends.to_pylist(), strict=True):
-        yield symbol, frame.iloc[low:high], places[low:high]
-        low = high
-
-
 def _python(source: Source, plan: Plan, span: Range, result: Result, *, exact: bool, lead: bool) -> None:
     """The columns of the Python factors, into `result`."""
     if not plan.python:
         return
-    back = {call.call: call.lookback or (source.num_candles if lead else 1) for call in plan.python}
+    back = {call: call.lookback or (source.num_candles if lead else 1) for call in plan.python}
     lookback = max(back.values())
-    first = lookback - 1
-    values: dict[Call, list[Column]] = {call.call: [] for call in plan.python}
-    keys: list[tuple[str, Places]] = []
-    opens = _opens(span, lookback)
-    longest = 0
-    for symbol, frame, places in _symbol_frames(source, span, lookback):
-        rows = places[places >= first]
-        if not len(rows):
-            continue
-        keys.append((symbol, opens[rows]))
-        longest = max(longest, len(places))
-        found = {call.call: np.full(len(rows), np.nan) for call in plan.python}
-        passes: dict[tuple[int, bool], list[PythonCall]] = {}
-        for call in plan.python:
-            once = call.factor.windowed or not exact or len(opens) == lookback
-            passes.setdefault((back[call.call], once), []).append(call)
-        for (window, once), calls in passes.items():
-            if once:
-                _pass(frame, places, first, window, calls, symbol, found, result, len(opens))
-            else:
-                for number, place in enumerate(rows):
-                    low, high = np.searchsorted(places, [place - window + 1, place + 1])
-                    columns, failures = apply(frame.iloc[low:high], calls, symbol)
-                    result.failures += failures
-                    for name, column in columns.items():
-                        found[name][number] = column[-1]
-        for name, column in found.items():
-            values[name].append(column)
+    opens = opens_of(span, lookback)
+    task = Task(opens, span.interval.next(int(opens[-1])), lookback - 1, tuple(back.items()), exact)
+    symbols = sorted(set(result.frame["symbol"]))
+    answers = source.workers.run(task, read_rows(source, span, lookback, symbols), len(symbols))
+    times = [opens[places] for answer in answers for places in answer.places]
+    names = [symbol for answer in answers for symbol in answer.symbols]
+    columns = {
+        call.call.column: _joined([part for answer in answers for part in answer.values.get(call.call, ())])
+        for call in plan.python
+    }
     made = pd.DataFrame(
         {
-            "symbol": np.repeat([symbol for symbol, _ in keys], [len(times) for _, times in keys]) if keys else [],
-            "open_ms": np.concatenate([times for _, times in keys]) if keys else np.empty(0, dtype=np.int64),
-            **{name.column: np.concatenate(parts) if parts else np.empty(0) for name, parts in values.items()},
+            "symbol": np.repeat(names, list(map(len, times))) if names else [],
+            "open_ms": np.concatenate(times) if times else np.empty(0, dtype=np.int64),
+            **columns,
         }
     )
+    for answer in answers:
+        result.failures += answer.failures
     if (
         len(made) == len(result.frame)
         and made["open_ms"].equals(result.frame["open_ms"])
@@ -216,6 +170,7 @@ def _python(source: Source, plan: Plan, span: Range, result: Result, *, exact: b
         result.frame = pd.concat([result.frame, made.drop(columns=["symbol", "open_ms"])], axis=1)
     else:  # a candle came between the two questions
         result.frame = result.frame.merge(made, on=["symbol", "open_ms"], how="left")
+    longest = max((answer.longest for answer in answers), default=0)
     failed = {failure.call for failure in result.failures}
     for call in plan.python:
         if (
@@ -228,50 +183,8 @@ def _python(source: Source, plan: Plan, span: Range, result: Result, *, exact: b
             result.warnings.append(_too_short(call.call, call.lookback, longest))
 
 
-def _pass(
-    frame: pd.DataFrame,
-    places: Places,
-    first: int,
-    window: int,
-    calls: list[PythonCall],
-    symbol: str,
-    found: dict[Call, Column],
-    result: Result,
-    total: int,
-) -> None:
-    """One pass over what the factors look back at and the rows asked for."""
-    low = first - window + 1
-    there = places >= low
-    gridded = [call for call in calls if call.gridded]
-    plain = [call for call in calls if not call.gridded]
-    wanted = places[places >= first]
-    if plain:
-        columns, failures = apply(frame[there], plain, symbol)
-        result.failures += failures
-        for name, column in columns.items():
-            found[name][:] = column[len(column) - len(wanted) :]
-    if gridded:
-        grid = pd.DataFrame(
-            {name: _spread(frame[name].to_numpy()[there], places[there] - low, total - low) for name in CANDLE_COLUMNS}
-        )
-        columns, failures = apply(grid, gridded, symbol)
-        result.failures += failures
-        present = np.concatenate([[0], np.cumsum(~np.isnan(grid["close"].to_numpy()))])
-        for call in gridded:
-            if call.call not in columns:
-                continue
-            column = columns[call.call][wanted - low]
-            if call.whole:
-                size = call.lookback or 1
-                ends = wanted - low + 1
-                column = np.where(present[ends] - present[np.maximum(ends - size, 0)] == size, column, np.nan)
-            found[call.call][:] = column
-
-
-def _spread(values: Column, places: Places, total: int) -> Column:
-    spread = np.full(total, np.nan)
-    spread[places] = values
-    return spread
+def _joined(parts: Sequence[Column]) -> Column:
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def _sections(source: Source, plan: Plan, result: Result, first_ms: int, *, exact: bool) -> None:
@@ -307,6 +220,7 @@ def candles_of(source: Source, symbol: str) -> pd.DataFrame:
     newest = source.interval.shift(source.latest_run_time_ms(), -1)
     first = source.interval.shift(newest, 1 - source.num_candles)
     span = Range(source.schema, source.interval, first, newest, (symbol,))
-    for _, frame, _ in _symbol_frames(source, span, 1):
-        return frame.copy()
+    for rows in read_rows(source, span, 1, (symbol,)):
+        for one in rows.frames(opens_of(span, 1), span.interval.next(newest)):
+            return one.frame.copy()
     return pd.DataFrame(columns=["candle_begin_time", *CANDLE_COLUMNS])

@@ -15,6 +15,7 @@ from bmacdb.errors import StoreError, UsageError, did_you_mean
 from bmacdb.factor.call import check_identifier
 from bmacdb.factor.statement import quote
 from bmacdb.interval import Interval
+from bmacdb.kit.workers import Workers
 from bmacdb.symbols import parse_feed
 
 __all__ = ["CandleReader", "Connection", "Source"]
@@ -36,9 +37,16 @@ class Source:
     interval: Interval
     num_candles: int
     lock: threading.Lock
+    workers: Workers
 
     @classmethod
-    def of(cls, connection: Connection, feed: str | None = None, lock: threading.Lock | None = None) -> Source:
+    def of(
+        cls,
+        connection: Connection,
+        feed: str | None = None,
+        lock: threading.Lock | None = None,
+        workers: Workers | None = None,
+    ) -> Source:
         """The feed called `feed`, or the only one. Raises UsageError when it is not there or not clear."""
         wanted = None if feed is None else parse_feed(check_identifier(feed, "feed name")).name
         lock = lock or threading.Lock()
@@ -60,7 +68,7 @@ class Source:
             raise UsageError(f"feed {wanted!r} is not in the database, which holds {', '.join(names)}.{hint}")
         check_identifier(wanted, "feed name")
         interval = Interval.parse(row["interval"]).anchored(row["anchor_ms"])
-        return cls(connection, wanted, interval, row["num_candles"], lock)
+        return cls(connection, wanted, interval, row["num_candles"], lock, workers or Workers(1))
 
     def ask(self, query: str) -> pa.Table:
         """The answer to one SELECT."""
@@ -103,10 +111,15 @@ class CandleReader:
 
     `path` is the database (`bmac.duckdb`), or a connection that is open already; `feed` is needed where the database
     holds several. It is opened at the first question.
+
+    `workers` is in how many processes Python factors are computed, 1 for none but this one; by default it is the number
+    of cores, once there is enough to compute. They start with the first calculation that needs them, and `close` ends
+    them; results are the same to the last bit. What a factor prints there goes to stderr.
     """
 
-    def __init__(self, path: str | Path | Connection, feed: str | None = None) -> None:
+    def __init__(self, path: str | Path | Connection, feed: str | None = None, *, workers: int | None = None) -> None:
         self._path = path
+        self._workers = Workers(workers)
         self._feed = feed
         self._lock = threading.Lock()
         self._opening = threading.Lock()
@@ -126,11 +139,12 @@ class CandleReader:
                     from bmacdb.store.reader import connect
 
                     connection = self._opened = connect(connection)
-                self._source = Source.of(connection, self._feed, self._lock)
+                self._source = Source.of(connection, self._feed, self._lock, self._workers)
             return self._source
 
     def close(self) -> None:
-        """Close what was opened here; a connection that was given stays open."""
+        """Close what was opened here, and end the workers; a connection that was given stays open."""
+        self._workers.close()
         if self._opened is not None:
             self._opened.close()
         self._opened = self._source = None
