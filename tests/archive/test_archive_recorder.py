@@ -36,6 +36,7 @@ async def bmacdb(exchange: SimulatedExchange, database: Path, *arguments: str) -
     return process.returncode or 0, out.decode(), err.decode()
 
 
+@pytest.mark.timeout(300)  # eight processes, one after another
 @pytest.mark.skipif(sys.platform == "win32", reason="stops the recorder by a signal")
 async def test_history_goes_into_a_file_that_is_being_recorded(tmp_path: Path) -> None:
     """Import, holes, repair, agreement and splits while the recorder runs, which misses nothing; no bar is there twice,
