@@ -22,9 +22,9 @@ __all__ = ["Places", "Rows", "SymbolRows", "opens_of", "read_rows"]
 
 Places = npt.NDArray[np.int64]
 
-_READ_AT_ONCE = 225_000
-"""Rows of one question. One question for all keeps the workers waiting; many cost the recorder a scan each."""
-
+_READ_FIRST = 300_000
+_READ_AT_ONCE = 700_000
+"""Rows of the first question, so that workers have something to do soon, and of the others: each costs a scan."""
 
 _NAMES = pd.StringDtype("python", na_value=np.nan) if int(pd.__version__.split(".")[0]) >= 3 else object
 """Of the columns. Names backed by Arrow, pandas' own choice, make every assignment of a column twice as slow."""
@@ -87,9 +87,10 @@ def opens_of(span: Range, lookback: int) -> Places:
 def read_rows(source: Source, span: Range, lookback: int, symbols: Sequence[str]) -> Iterator[Rows]:
     """The rows of `symbols` (in order, those of the span), with `lookback` bars up to the first, some at a time."""
     _, _, total = span.grid(lookback)
-    several = max(_READ_AT_ONCE // total, 1)
-    for first in range(0, len(symbols), several):
+    first, several = 0, max(_READ_FIRST // total, 1)
+    while first < len(symbols):
         part = symbols[first : first + several]
+        first, several = first + several, max(_READ_AT_ONCE // total, 1)
         table = source.ask(rows_statement(span, lookback=lookback, between=(part[0], part[-1])))
         if table.num_rows:
             yield _ordered(table, set(part))
