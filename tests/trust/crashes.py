@@ -74,7 +74,9 @@ async def crash(
             if vanished := seen - found:
                 problems.append(f"{len(vanished)} rows that were there are gone: {sorted(vanished, key=str)[:3]}")
             seen = found
-            done.complaints += [f"kill {number} ({moment}): {problem}" for problem in problems]
+            done.complaints += (found_now := [f"kill {number} ({moment}): {problem}" for problem in problems])
+            for problem in found_now:
+                told_of(f"seed {seed}: WRONG: {problem}")
         async with Recorder(exchange, directory, [*arguments, "--periods", "2"]) as recorder:
             if (status := await recorder.ended()) != 0:
                 done.complaints.append(f"the restart ended with {status}: {recorder.story()}")

@@ -180,9 +180,9 @@ async def _disagreements(exchange: StandIn, path: Path, num_candles: int) -> tup
 
 
 async def soak(
-    directory: Path, exchange: StandIn, *, periods: int, speed: float, seed: int, num_candles: int
+    directory: Path, exchange: StandIn, *, periods: int, speed: float, seed: int | None, num_candles: int
 ) -> tuple[Samples, float]:
-    """Record `periods` periods under faults; returns the samples and the seconds that it took."""
+    """Record `periods` periods under faults (seed None: undisturbed); returns samples and the seconds that it took."""
     watch = _Watch(directory / "bmac.duckdb")
     settings = load_settings(
         directory,
@@ -197,7 +197,7 @@ async def soak(
         {},
     )
     started = time.perf_counter()
-    disturbing = asyncio.create_task(_disturb(exchange, seed, 60 / speed))
+    disturbing = asyncio.create_task(_calm(exchange) if seed is None else _disturb(exchange, seed, 60 / speed))
     try:
         await record(settings, watch)
     finally:
@@ -238,6 +238,8 @@ async def _run(arguments: argparse.Namespace, directory: Path, exchange: StandIn
     )
     left = len(asyncio.all_tasks()) - 1
     await _calm(exchange)
+    # What was still owed when it ended is repaired by a second recorder at its start.
+    await soak(directory, exchange, periods=3, speed=arguments.speed, seed=None, num_candles=arguments.candles)
     path = directory / "bmac.duckdb"
     rows, complaints = await _disagreements(exchange, path, arguments.candles)
     stats = await _stats(exchange)

@@ -29,11 +29,13 @@ def can_be_read(path: Path) -> None:
 
 
 @linux
+@pytest.mark.timeout(300)
 async def test_recording_pauses_while_files_may_not_grow_and_goes_on(tmp_path: Path) -> None:
     complaints = await fill_up(LimitedFiles(tmp_path), seed=SEED, meanwhile=can_be_read)
     assert not complaints, f"seed {SEED}: {complaints}"
 
 
+@pytest.mark.timeout(300)
 async def test_recording_pauses_while_the_disk_is_full_and_goes_on(tmp_path: Path) -> None:
     with mounted(tmp_path) as disk:
         if disk is None:
@@ -65,7 +67,7 @@ def told(process: subprocess.Popen[str], word: str) -> str:
 
 
 @linux
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_database_that_dies_under_its_readers_is_there_again_for_them(
     tmp_path: Path, victim: subprocess.Popen[str]
 ) -> None:

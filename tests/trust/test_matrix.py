@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import pytest
 
@@ -18,7 +19,7 @@ async def test_whatever_goes_wrong_the_file_is_whole_afterwards(capsys: pytest.C
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # connections that the stand-in broke itself
     lines = await run_matrix(seed=SEED, speed=30.0, together=8)
     with capsys.disabled():
-        print(f"\n\n{table(lines)}\n")
+        print(f"\n\n{table(lines)}\n", file=sys.stderr)  # where those of xdist's workers are seen
     failed = [line for line in lines if line.complaints]
     again = "python -m tests.trust matrix --speed 30 --only"
     told = "\n".join(
