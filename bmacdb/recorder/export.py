@@ -7,8 +7,6 @@ writes; it reads through a cursor of its own, one piece at a time, so that commi
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import threading
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -28,7 +26,6 @@ __all__ = ["LiveExport"]
 
 _LINGER_S = 0.3  # what comes within this long of the first is written together
 _SAY_AGAIN_S = 60.0
-_NICENESS = 10
 
 
 class LiveExport:
@@ -89,7 +86,7 @@ class LiveExport:
         self._thread.join()
 
     def _run(self) -> None:
-        _step_back()
+        # At no lower priority than the rest: it would be put off with the interpreter's lock in its hand.
         while (work := self._next()) is not None:
             for feed, items in work.items():
                 self._write(self._exports[feed], items)
@@ -148,10 +145,3 @@ class LiveExport:
         notice = Notice(self._clock.now_ms(), Severity.ERROR, "export", text)
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             self._call(lambda: self._report(notice))
-
-
-def _step_back() -> None:
-    """Let recording have the processor first."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
