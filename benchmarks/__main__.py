@@ -72,9 +72,16 @@ def measure(part: str, full: bool, folder: Path, into: Path) -> None:
             "machine": about | {"load_after": round(psutil.getloadavg()[0], 1)},
             "rows": found,
         }
-        partial = into.with_suffix(".part")
-        partial.write_text(json.dumps(result, indent=1), "utf-8")
-        partial.replace(into)
+        keep(result, into)
+    if found:
+        keep(result | {"complete": True}, into)
+
+
+def keep(result: dict[str, Any], into: Path) -> None:
+    """Put it into the file, whole or not at all."""
+    partial = into.with_suffix(".part")
+    partial.write_text(json.dumps(result, indent=1), "utf-8")
+    partial.replace(into)
 
 
 def run(parts: list[str], full: bool, folder: Path | None) -> int:
@@ -98,12 +105,13 @@ def run(parts: list[str], full: bool, folder: Path | None) -> int:
 
 
 def newest() -> list[Path]:
-    """The newest result of each part, a full one rather than a short one."""
-    best: dict[str, tuple[bool, str, Path]] = {}
+    """The newest result of each part, a complete and full one rather than a short one."""
+    best: dict[str, tuple[bool, bool, str, Path]] = {}
     for path in RESULTS.glob("*.json"):
         found = json.loads(path.read_text("utf-8"))
-        best[found["part"]] = max(best.get(found["part"], (False, "", path)), (found["full"], found["at"], path))
-    return [best[part][2] for part in PARTS if part in best]
+        rank = (bool(found.get("complete")), bool(found["full"]), str(found["at"]), path)
+        best[found["part"]] = max(best.get(found["part"], rank), rank)
+    return [best[part][3] for part in PARTS if part in best]
 
 
 def report(files: list[Path]) -> str:

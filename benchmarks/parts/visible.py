@@ -42,6 +42,7 @@ __all__ = ["measure"]
 FEED = parse_feed("usdt_perp_1m")
 MINUTE_MS = 60_000
 BARS = 1500
+SPARE = 20  # periods that may pass until the reader has connected
 NAMES = ("open", "high", "low", "close", "volume", "quote_volume", "base", "quote")
 SPEEDS = {100: 12.0, 300: 4.0, 600: 2.0, 2000: 1.5}
 """How much faster the stand-in's clock runs: a period has to be longer than a file per symbol takes."""
@@ -180,18 +181,28 @@ def first_line(process: subprocess.Popen[str]) -> dict[str, float]:
     return found
 
 
+def told_of(process: subprocess.Popen[str], run_time_ms: int) -> dict[str, float]:
+    """What was told of this run; what was told before is passed over."""
+    while int((told := first_line(process))["run_time_ms"]) < run_time_ms:
+        pass
+    return told
+
+
 def watch_recorder(
     folder: Path, rest_url: str, speed: float, periods: int, when: Boundaries
 ) -> tuple[Period, list[str]]:
-    """The recorder, and this process as its reader; the first period, during which all starts, does not count."""
-    process = child("--record", folder, rest_url, speed, periods + 1)
+    """The recorder, and this process as its reader; what was complete before it had connected does not count."""
+    process = child("--record", folder, rest_url, speed, periods + SPARE)
     found = Period()
     symbols: list[str] = []
     try:
-        found.told.append(first_line(process))
-        run_time_ms = int(found.told[0]["run_time_ms"])
+        run_time_ms = int(first_line(process)["run_time_ms"])
         with connect(folder / "bmac.duckdb") as reader:
             bars = f"FROM {FEED.name}.candles WHERE epoch_ms(open_time) = ? AND open_time >= to_timestamp(? / 1000)"
+            reader.sql("SELECT 1")  # a reader that has just come is behind by what it takes to connect
+            while when.after(run_time_ms + MINUTE_MS) > 0:
+                run_time_ms += MINUTE_MS
+            found.told.append(told_of(process, run_time_ms))
             for _ in range(periods):
                 run_time_ms += MINUTE_MS
                 open_ms = run_time_ms - MINUTE_MS
@@ -201,8 +212,7 @@ def watch_recorder(
                 if not ready:
                     raise RuntimeError(f"{run_time_ms} was not complete: {len(ready.late)} symbols are late")
                 symbols = sorted(row[0] for row in rows)
-                found.told.append(first_line(process))
-        process.wait(60)
+                found.told.append(told_of(process, run_time_ms))
     finally:
         process.kill()
         process.communicate()
