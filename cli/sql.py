@@ -44,6 +44,8 @@ def sql(
     check_output(format, output)
     text = sys.stdin.read() if query in (None, "-") else query
     assert text is not None
+    if not text.strip():
+        return  # nothing was asked
     with connect(db) as reader:
         table = reader.sql(text).arrow()
     emit(table, format, output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import duckdb
@@ -92,7 +93,8 @@ def test_every_query_is_named_described_and_parses() -> None:
         assert found, name
         for query in found.values():
             assert query.description
-            assert len(duckdb.extract_statements(query.sql)) == 1, (name, query.name)
+            text = re.sub(r"\{\w+\}", "a_name", query.sql)  # identifiers that are checked and put in when it is used
+            assert len(duckdb.extract_statements(text)) == 1, (name, query.name)
 
 
 @pytest.mark.parametrize("text", ["-- a: one\nSELECT 1;\n-- a: again\nSELECT 2;", "-- a: nothing follows\n"])
