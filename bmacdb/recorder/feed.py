@@ -89,6 +89,7 @@ class FeedRecorder:
         self.feed = feed = plan.feed
         self._members, self._desk, self._settings, self._store = plan.members, desk, settings, store
         self._clock, self._put, self._report, self._told = clock, put, report, told
+        self._completed = completed
         page_rows = PAGE_ROWS[feed.market]
         close_timeout_ms = round(settings.candle_close_timeout_sec * 1000)
         self.state = FeedState(feed, close_timeout_ms=close_timeout_ms, page_rows=page_rows)
@@ -120,6 +121,8 @@ class FeedRecorder:
         self._listening = asyncio.Event()
         self._updates: asyncio.TaskGroup | None = None
         self.run_time_ms: int | None = None
+        self.caught_up = False
+        """Whether nothing is left to fetch of what closed before the first run."""
 
     # What the file holds
 
@@ -184,6 +187,9 @@ class FeedRecorder:
             await self._clock.sleep_until(first_ms + _SAFELY_CLOSED_MS)
             while True:
                 self.history.request()
+                await self.history.idle.wait()
+                self.caught_up = True
+                self._completed(self.feed.name, [])
                 await self._clock.sleep(_AUDIT_EVERY_S)
 
     async def _enough_history(self) -> None:

@@ -358,7 +358,8 @@ class _Recorder:
         self._completed[feed] = self._completed.get(feed, 0) + sum(
             live_from_ms is not None and run_time_ms >= live_from_ms for run_time_ms in run_times
         )
-        if self._settings.periods is not None and self._periods() >= self._settings.periods:
+        caught_up = all(one.caught_up for one in self._feeds.values())
+        if self._settings.periods is not None and caught_up and self._periods() >= self._settings.periods:
             self.stop("periods")
 
     def _periods(self) -> int:
