@@ -5,7 +5,7 @@ SELECT symbol, open_time AS candle_begin_time, open_time + INTERVAL '{step}' AS 
        open, high, low, close, volume, quote_volume, trade_num, taker_buy_base_asset_volume,
        taker_buy_quote_asset_volume
 FROM feed.candles
-WHERE open_time >= make_timestamptz(1000 * $start) AND open_time < make_timestamptz(1000 * $end)
+WHERE open_time >= make_timestamptz(1000::BIGINT * $start) AND open_time < make_timestamptz(1000::BIGINT * $end)
   AND symbol IN (SELECT unnest($symbols::VARCHAR[]))
 ORDER BY symbol, open_time;
 
@@ -14,7 +14,7 @@ SELECT symbol, open_time AS candle_begin_time, open_time + INTERVAL '{step}' AS 
        open, high, low, close, volume, quote_volume, trade_num, taker_buy_base_asset_volume,
        taker_buy_quote_asset_volume
 FROM feed.candles
-WHERE open_time < make_timestamptz(1000 * $end) AND symbol IN (SELECT unnest($symbols::VARCHAR[]))
+WHERE open_time < make_timestamptz(1000::BIGINT * $end) AND symbol IN (SELECT unnest($symbols::VARCHAR[]))
 QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY open_time DESC) <= $limit
 ORDER BY symbol, open_time;
 
@@ -22,7 +22,7 @@ ORDER BY symbol, open_time;
 SELECT symbol, epoch_ms(min(open_time)) FROM feed.candles GROUP BY symbol;
 
 -- there: the symbols that have a bar which opens then.
-SELECT symbol FROM feed.candles WHERE open_time = make_timestamptz(1000 * $open_time) ORDER BY symbol;
+SELECT symbol FROM feed.candles WHERE open_time = make_timestamptz(1000::BIGINT * $open_time) ORDER BY symbol;
 
 -- exginfo: the trading rules in force, of the symbols that trade.
 SELECT symbol, contract_type, status, base_asset, quote_asset, margin_asset, price_tick, lot_size, min_notional_value
@@ -32,7 +32,7 @@ WHERE status = 'TRADING' ORDER BY symbol;
 -- funding: the running rates at the run times in (start, end].
 SELECT symbol, funding_rate AS "fundingRate", run_time AS time
 FROM feed.funding_snapshots
-WHERE run_time > make_timestamptz(1000 * $start) AND run_time <= make_timestamptz(1000 * $end)
+WHERE run_time > make_timestamptz(1000::BIGINT * $start) AND run_time <= make_timestamptz(1000::BIGINT * $end)
 ORDER BY run_time, symbol;
 
 -- newest: the newest run time at which the market was complete.
@@ -42,7 +42,7 @@ SELECT epoch_ms(max(run_time)) FROM feed.runs WHERE complete_at IS NOT NULL;
 SELECT epoch_ms(max(open_time)) FROM feed.candles;
 
 -- last_funding: the newest run time with running rates, up to a moment.
-SELECT epoch_ms(max(run_time)) FROM feed.funding_snapshots WHERE run_time <= make_timestamptz(1000 * $end);
+SELECT epoch_ms(max(run_time)) FROM feed.funding_snapshots WHERE run_time <= make_timestamptz(1000::BIGINT * $end);
 
 -- span: when the first and the last row lies that some symbols have in [start, end), and how many there are.
 SELECT epoch_ms(min({time})), epoch_ms(max({time})), count(*) FROM feed.{table} WHERE {where};

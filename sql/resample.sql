@@ -56,7 +56,7 @@ SELECT symbol, row_number() OVER () AS code
 FROM (
     SELECT DISTINCT symbol
     FROM base.candles
-    WHERE open_time >= make_timestamptz(1000 * $start) AND open_time < make_timestamptz(1000 * $end)
+    WHERE open_time >= make_timestamptz(1000::BIGINT * $start) AND open_time < make_timestamptz(1000::BIGINT * $end)
       AND ($symbols IS NULL OR list_contains($symbols::VARCHAR[], symbol))
 );
 
@@ -68,7 +68,7 @@ SELECT (codes.code << 40) + epoch_ms(open_time) // $step AS key, open, close{vwa
        taker_buy_base_asset_volume AS taker_buy_base_asset_volume_p,
        taker_buy_quote_asset_volume AS taker_buy_quote_asset_volume_p
 FROM base.candles JOIN codes USING (symbol)
-WHERE open_time >= make_timestamptz(1000 * $start) AND open_time < make_timestamptz(1000 * $end)
+WHERE open_time >= make_timestamptz(1000::BIGINT * $start) AND open_time < make_timestamptz(1000::BIGINT * $end)
 ORDER BY key;
 
 -- summed: the last step: rows that have all their parts behind them, as bars.
@@ -87,13 +87,13 @@ JOIN codes ON codes.code = rest.key >> 40;
 
 -- ending: the bars of one open time, which takes no window: in place of all of the above. (Its sums may differ from
 -- those in the last digit, since they are added in another order.)
-SELECT symbol, make_timestamptz(1000 * $start) AS open_time,
+SELECT symbol, make_timestamptz(1000::BIGINT * $start) AS open_time,
        (($start - $anchor) % $length // 60000)::INTEGER AS "offset", arg_min(open, open_time) AS open, max(high) AS high,
        min(low) AS low, arg_max(close, open_time) AS close, sum(volume) AS volume, sum(quote_volume) AS quote_volume,
        sum(trade_num)::BIGINT AS trade_num, sum(taker_buy_base_asset_volume) AS taker_buy_base_asset_volume,
        sum(taker_buy_quote_asset_volume) AS taker_buy_quote_asset_volume, arg_min({vwap}, open_time) AS vwap_1m
 FROM base.candles
-WHERE open_time >= make_timestamptz(1000 * $start) AND open_time < make_timestamptz(1000 * $end)
+WHERE open_time >= make_timestamptz(1000::BIGINT * $start) AND open_time < make_timestamptz(1000::BIGINT * $end)
 GROUP BY symbol HAVING count(*) = {parts};
 
 -- vwap: the mean price of a minute within its range, as the predecessor has it: its open where nothing was traded.
@@ -102,7 +102,7 @@ CASE WHEN volume > 0 THEN least(greatest(quote_volume / volume, low), high) ELSE
 -- minutes: the mean prices of the minutes in which bars open.
 SELECT symbol, open_time, {vwap} AS vwap
 FROM minute.candles
-WHERE open_time >= make_timestamptz(1000 * $start) AND open_time < make_timestamptz(1000 * $end)
+WHERE open_time >= make_timestamptz(1000::BIGINT * $start) AND open_time < make_timestamptz(1000::BIGINT * $end)
   AND epoch_ms(open_time) % $step = 0;
 
 -- funding: of each bar the first funding that is not 0: one row a bar that has one. Settled fundings carry the moment
@@ -116,21 +116,21 @@ FROM (
                first(funding_rate ORDER BY funding_time, rate_type) AS rate
         FROM base.funding_rates
         WHERE abs(funding_rate) > 1e-6
-          AND funding_time >= make_timestamptz(1000 * $start) AND funding_time < make_timestamptz(1000 * $end)
+          AND funding_time >= make_timestamptz(1000::BIGINT * $start) AND funding_time < make_timestamptz(1000::BIGINT * $end)
         GROUP BY 1, 2
     ) AS rates
     JOIN base.candles AS candles ON candles.symbol = rates.symbol AND candles.open_time = rates.open_time
-    WHERE candles.open_time >= make_timestamptz(1000 * $start) AND candles.open_time < make_timestamptz(1000 * $end)
+    WHERE candles.open_time >= make_timestamptz(1000::BIGINT * $start) AND candles.open_time < make_timestamptz(1000::BIGINT * $end)
 ), range({parts}) AS backs(back)
 GROUP BY symbol, open_time - to_milliseconds(back * $step);
 
 -- add: keep bars of which none is there yet; answers with their symbols.
-INSERT INTO derived.candles SELECT *, make_timestamptz(1000 * $now) FROM ({made}) RETURNING symbol;
+INSERT INTO derived.candles SELECT *, make_timestamptz(1000::BIGINT * $now) FROM ({made}) RETURNING symbol;
 
 -- mend: keep of the bars in the slot `new_bars` those that are not there, and put those that came out differently in the place of the kept ones.
-MERGE INTO derived.candles AS kept USING (SELECT *, make_timestamptz(1000 * $now) AS recorded_at FROM new_bars) AS made
+MERGE INTO derived.candles AS kept USING (SELECT *, make_timestamptz(1000::BIGINT * $now) AS recorded_at FROM new_bars) AS made
 ON kept.symbol = made.symbol AND kept.open_time = made.open_time
-   AND kept.open_time >= make_timestamptz(1000 * $first) AND kept.open_time < make_timestamptz(1000 * $last)
+   AND kept.open_time >= make_timestamptz(1000::BIGINT * $first) AND kept.open_time < make_timestamptz(1000::BIGINT * $last)
 WHEN MATCHED AND (
     (kept.open, kept.high, kept.low, kept.close, kept.trade_num, kept.vwap_1m, kept.funding_rate, kept.funding_price,
      kept.funding_time)
@@ -148,41 +148,41 @@ RETURNING merge_action, symbol, epoch_ms(open_time);
 -- lacking: the symbols that traded before the bars that open at $start, and in their last part, and lack a part between.
 SELECT symbol
 FROM base.candles
-WHERE open_time >= make_timestamptz(1000 * ($start - $length)) AND open_time < make_timestamptz(1000 * $end)
+WHERE open_time >= make_timestamptz(1000 * ($start - $length)) AND open_time < make_timestamptz(1000::BIGINT * $end)
 GROUP BY symbol
-HAVING min(open_time) <= make_timestamptz(1000 * $start) AND max(open_time) = make_timestamptz(1000 * ($end - $step))
-   AND count(*) FILTER (open_time >= make_timestamptz(1000 * $start)) < $parts
+HAVING min(open_time) <= make_timestamptz(1000::BIGINT * $start) AND max(open_time) = make_timestamptz(1000 * ($end - $step))
+   AND count(*) FILTER (open_time >= make_timestamptz(1000::BIGINT * $start)) < $parts
 ORDER BY symbol;
 
 -- clear_run: make room for the newest word on a run time.
-DELETE FROM derived.runs WHERE run_time = make_timestamptz(1000 * $run_time);
+DELETE FROM derived.runs WHERE run_time = make_timestamptz(1000::BIGINT * $run_time);
 
 -- add_run: note how far the bars of a run time are.
 INSERT INTO derived.runs
-VALUES (make_timestamptz(1000 * $run_time), $expected, $ready,
-        make_timestamptz(1000 * $complete_at), NULL, $repaired, $missing::VARCHAR[]);
+VALUES (make_timestamptz(1000::BIGINT * $run_time), $expected, $ready,
+        make_timestamptz(1000::BIGINT * $complete_at), NULL, $repaired, $missing::VARCHAR[]);
 
 -- add_ready: note the bars of a run time that are there.
 INSERT INTO derived.run_status
-SELECT make_timestamptz(1000 * $run_time), symbol, make_timestamptz(1000 * $now), 'resample'
+SELECT make_timestamptz(1000::BIGINT * $run_time), symbol, make_timestamptz(1000::BIGINT * $now), 'resample'
 FROM (SELECT unnest($symbols::VARCHAR[]) AS symbol)
-WHERE symbol NOT IN (SELECT item FROM derived.run_status WHERE run_time = make_timestamptz(1000 * $run_time));
+WHERE symbol NOT IN (SELECT item FROM derived.run_status WHERE run_time = make_timestamptz(1000::BIGINT * $run_time));
 
 -- noted: the run times of which something is noted already.
 SELECT epoch_ms(run_time), epoch_ms(complete_at), repaired FROM derived.runs
-WHERE run_time >= make_timestamptz(1000 * $start) AND run_time < make_timestamptz(1000 * $end);
+WHERE run_time >= make_timestamptz(1000::BIGINT * $start) AND run_time < make_timestamptz(1000::BIGINT * $end);
 
 -- ready: how many bars of a run time there are.
-SELECT count(*) FROM derived.candles WHERE open_time = make_timestamptz(1000 * $open_time);
+SELECT count(*) FROM derived.candles WHERE open_time = make_timestamptz(1000::BIGINT * $open_time);
 
 -- made_until: when the last bar opened that is kept.
 SELECT epoch_ms(max(open_time)) FROM derived.candles;
 
 -- drop_before: let bars go that opened before a moment.
-DELETE FROM derived.candles WHERE open_time < make_timestamptz(1000 * $before);
+DELETE FROM derived.candles WHERE open_time < make_timestamptz(1000::BIGINT * $before);
 
 -- drop_status_before: let readiness of run times before go.
-DELETE FROM derived.run_status WHERE run_time <= make_timestamptz(1000 * $before);
+DELETE FROM derived.run_status WHERE run_time <= make_timestamptz(1000::BIGINT * $before);
 
 -- drop_runs_before: let run times before go.
-DELETE FROM derived.runs WHERE run_time <= make_timestamptz(1000 * $before);
+DELETE FROM derived.runs WHERE run_time <= make_timestamptz(1000::BIGINT * $before);
