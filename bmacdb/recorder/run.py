@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
-import aiohttp
 import psutil
 
 from bmacdb import __version__
@@ -17,12 +16,9 @@ from bmacdb.clock import ServerClock
 from bmacdb.config import Settings
 from bmacdb.errors import Blocked, ExchangeError, RateLimited, Unreachable
 from bmacdb.exchange.endpoints import Endpoints
-from bmacdb.exchange.limit import RequestWindow, WeightBudget
-from bmacdb.exchange.market import MarketDesk
-from bmacdb.exchange.rest import RestClient, open_session, retrying
-from bmacdb.exchange.stream import CandleListener, Observer
-from bmacdb.exchange.wire import KlineEvent
-from bmacdb.model import Batch, Feed, Market
+from bmacdb.exchange.rest import open_session, retrying
+from bmacdb.exchange.stream import CandleListener
+from bmacdb.model import Batch, Feed
 from bmacdb.recorder.disk import DiskWatch
 from bmacdb.recorder.dispatch import Dispatcher
 from bmacdb.recorder.events import Notice, Report, Severity, Started, Stopped
@@ -31,7 +27,8 @@ from bmacdb.recorder.feed import FeedPlan, FeedRecorder, plan_feed
 from bmacdb.recorder.fetch import RestFetchers
 from bmacdb.recorder.frames import FrameLog
 from bmacdb.recorder.housekeeping import Housekeeping
-from bmacdb.recorder.messages import CandleClosed, Message, RowsOffered, Stop
+from bmacdb.recorder.markets import Markets
+from bmacdb.recorder.messages import Message, RowsOffered, Stop
 from bmacdb.recorder.metrics import Meter, metered
 from bmacdb.recorder.resample import Resampler
 from bmacdb.recorder.signals import stop_signals
@@ -44,7 +41,6 @@ from bmacdb.symbols import parse_feed
 __all__ = ["Outcome", "record"]
 
 _QUEUE = 20_000  # messages; a full queue makes the readers wait, and nothing closed is dropped
-_LIMITS = {"spot": 6000, "futures": 2400}  # weight a minute, until exchange info tells
 _SAY_AGAIN_S = 60.0
 _UNREACHABLE = (
     " If this goes on: check the network, or use a proxy (--proxy or HTTPS_PROXY); --simulate needs no exchange."
@@ -74,7 +70,8 @@ async def record(settings: Settings, report: Report) -> Outcome:
         metered(settings.metrics_host, settings.metrics_port, report) as (report, meter),
         open_session(endpoints=endpoints) as session,
     ):
-        recorder = _Recorder(settings, report, clock, endpoints, session, meter)
+        markets = Markets(settings, clock=clock, endpoints=endpoints, session=session)
+        recorder = _Recorder(settings, report, clock, markets, meter)
         with stop_signals(recorder.stop):
             return await recorder.run()
 
@@ -85,14 +82,11 @@ class _Recorder:
         settings: Settings,
         report: Report,
         clock: ServerClock,
-        endpoints: Endpoints,
-        session: aiohttp.ClientSession,
+        markets: Markets,
         meter: Meter,
     ) -> None:
         self._settings, self._report, self._clock, self._meter = settings, report, clock, meter
-        self._endpoints, self._session = endpoints, session
-        self._budgets: dict[str, WeightBudget] = {}
-        self._desks: dict[Market, MarketDesk] = {}
+        self._markets = markets
         self._feeds: dict[str, FeedRecorder] = {}
         self._queue: asyncio.Queue[Message | Stop] = asyncio.Queue(_QUEUE)
         self._frames = FrameLog(clock, report)
@@ -108,7 +102,6 @@ class _Recorder:
             self._ended.set_result(reason)
 
     async def run(self) -> Outcome:
-        self._open_desks()
         starting = asyncio.create_task(self._plan())
         await asyncio.wait((starting, self._ended), return_when=asyncio.FIRST_COMPLETED)
         if self._ended.done():
@@ -126,16 +119,17 @@ class _Recorder:
             )
             for text in self._settings.warnings:
                 self._notice(Severity.WARNING, "settings", text)
-            fetchers = self._open_fetchers([plan.feed for plan in plans])
+            fetchers = self._markets.open_fetchers(
+                [plan.feed for plan in plans], deliver=self._queue.put, told=self._failed
+            )
             for plan in plans:
                 feed = await store.add_feed(plan.feed, num_candles=self._settings.num_candles)
-                desk = self._desks[feed.market]
                 self._feeds[feed.name] = FeedRecorder(
                     replace(plan, feed=feed),
-                    desk,
+                    self._markets.desk(feed),
                     settings=self._settings,
                     store=store,
-                    fetchers=fetchers[_ip_group(feed.market)],
+                    fetchers=self._markets.fetchers(feed),
                     make_listener=self._make_listener,
                     clock=self._clock,
                     put=self._queue.put,
@@ -143,7 +137,7 @@ class _Recorder:
                     completed=self._complete,
                     told=self._failed,
                 )
-            return await self._record(store, list(fetchers.values()))
+            return await self._record(store, fetchers)
         finally:
             await store.close()
 
@@ -250,70 +244,26 @@ class _Recorder:
 
     # Opening
 
-    def _open_desks(self) -> None:
-        funding_window = RequestWindow(clock=self._clock)
-        for market in {feed.market: None for feed in self._settings.feeds}:
-            group = _ip_group(market)
-            budget = self._budgets.setdefault(group, WeightBudget(_LIMITS[group], clock=self._clock))
-            client = RestClient(
-                market,
-                endpoints=self._endpoints,
-                session=self._session,
-                clock=self._clock,
-                budget=budget,
-                funding_window=funding_window,
-                timeout_s=self._settings.http_timeout_sec,
-                proxy=self._settings.proxy,
-            )
-            self._desks[market] = MarketDesk(client, budget)
-
     async def _plan(self) -> list[FeedPlan]:
         """Learn the exchange's time and symbols. An exchange that cannot be reached is tried for ever."""
-        client = next(iter(self._desks.values())).client
 
         async def ask() -> list[FeedPlan]:
-            await client.server_time()
+            await self._markets.synchronize()
             now_ms = self._clock.now_ms()
             return [
-                await plan_feed(feed, self._desks[feed.market], self._settings, now_ms=now_ms, report=self._report)
+                await plan_feed(feed, self._markets.desk(feed), self._settings, now_ms=now_ms, report=self._report)
                 for feed in self._settings.feeds
             ]
 
         return await retrying(ask, clock=self._clock, told=self._failed_at_start)
 
-    def _open_fetchers(self, feeds: list[Feed]) -> dict[str, RestFetchers]:
-        clients: dict[str, dict[str, tuple[Feed, RestClient]]] = {}
-        for feed in feeds:
-            clients.setdefault(_ip_group(feed.market), {})[feed.name] = feed, self._desks[feed.market].client
-        return {
-            group: RestFetchers(
-                self._settings.num_rest_fetchers,
-                mine,
-                clock=self._clock,
-                deliver=self._queue.put,
-                told=self._failed,
-            )
-            for group, mine in clients.items()
-        }
-
     def _make_listener(self, feed: Feed, group: int) -> CandleListener:
-        put, clock, name = self._queue.put, self._clock, feed.name
-
-        async def closed(event: KlineEvent) -> None:
-            await put(CandleClosed(name, event.candle, clock.now_ms()))
-
-        return CandleListener(
+        return self._markets.make_listener(
             feed,
             group,
-            url=self._endpoints.stream(feed.market),
-            session=self._session,
-            clock=clock,
-            observer=Observer(
-                closed,
-                lost=self._frames,
-                told=lambda text: self._notice(Severity.WARNING, "stream", text, feed.name),
-            ),
-            proxy=self._settings.proxy,
+            put=self._queue.put,
+            lost=self._frames,
+            told=lambda text: self._notice(Severity.WARNING, "stream", text, feed.name),
         )
 
     @contextlib.asynccontextmanager
@@ -345,11 +295,10 @@ class _Recorder:
     # Keeping going
 
     async def _keep_time(self) -> None:
-        client = next(iter(self._desks.values())).client
         while True:
             await self._clock.sleep(60.0)
             try:
-                await client.server_time()
+                await self._markets.synchronize()
             except ExchangeError as error:
                 self._failed("", error, 60.0)
 
@@ -393,17 +342,12 @@ class _Recorder:
             "started_ms": self._started_ms,
             "now_ms": self._clock.now_ms(),
             "feeds": {name: feed.info() for name, feed in self._feeds.items()},
-            "weight": {name: {"used": budget.used, "limit": budget.limit} for name, budget in self._budgets.items()},
+            "weight": self._markets.weight(),
             "queue": self._queue.qsize(),
             "malformed_frames": self._frames.total,
             "rss_bytes": self._process.memory_info().rss,
             "skew_ms": self._clock.skew_ms(),
         }
-
-
-def _ip_group(market: Market) -> str:
-    """Markets whose weight the exchange counts together."""
-    return "spot" if market is Market.SPOT else "futures"
 
 
 def _cause(error: BaseException) -> BaseException:
