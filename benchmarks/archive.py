@@ -25,6 +25,7 @@ import pyarrow as pa
 from bmacdb.archive.layout import parse_key
 from bmacdb.archive.load import Found, Totals, load
 from bmacdb.archive.sink import RecorderSink, open_sink
+from bmacdb.cli.lean import without_pandas
 from bmacdb.clock import ManualClock, SystemClock
 from bmacdb.exchange.simulated import SimulatedExchange
 from bmacdb.interval import MINUTE_MS
@@ -182,7 +183,8 @@ def main() -> None:
         pa.set_cpu_count(1)
         database = folder / "bmac.duckdb"
         for attempt in range(2 if options.again else 1):
-            totals, wall, busy = asyncio.run(run(database, files))
+            with without_pandas():  # as the command does
+                totals, wall, busy = asyncio.run(run(database, files))
             print(
                 f"{'again' if attempt else 'import'}: {totals.rows} rows of {totals.files} files, {totals.added} new: "
                 f"{totals.rows / wall:,.0f} rows/s of real time, {totals.rows / busy:,.0f} of processor time; "

@@ -179,6 +179,7 @@ def import_(
     """
     from bmacdb.archive.load import State, Totals, find_files, in_mirror, load
     from bmacdb.archive.sink import open_sink
+    from bmacdb.cli.lean import without_pandas
     from bmacdb.clock import SystemClock
     from bmacdb.errors import UsageError
     from bmacdb.model import Market
@@ -217,7 +218,8 @@ def import_(
         finally:
             await sink.close()
 
-    loaded, totals = asyncio.run(write())
+    with without_pandas():
+        loaded, totals = asyncio.run(write())
     noted = [one for one in loaded if one.notes]
     for one in noted[:_SHOWN]:
         say(f"{one.state}: {'; '.join(one.notes) if one.state is State.FAILED else f'{one.path}: {one.notes[0]}'}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 from pathlib import Path
 
 import pyarrow as pa
@@ -128,6 +129,20 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
         csv_of(bad)
     bad.write_bytes(gzip.compress(b"1,2"))
     assert csv_of(bad) == b"1,2"
+
+
+def test_no_byte_of_a_zip_can_change_unnoticed(tmp_path: Path) -> None:
+    """Whatever is flipped: the file is refused, or its text is the same."""
+    path = day_file(tmp_path)
+    whole, expected, dice = zipped(path, text(lines())).read_bytes(), text(lines()), random.Random(4)
+    refused = 0
+    for place in [*range(70), *range(len(whole) - 150, len(whole)), *dice.sample(range(len(whole)), 80)]:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << dice.randrange(8))]) + whole[place + 1 :])
+        try:
+            assert csv_of(path) == expected, place
+        except Malformed:
+            refused += 1
+    assert refused > 150
 
 
 @pytest.mark.parametrize(
