@@ -42,6 +42,7 @@ _SUMMED = (
     "taker_buy_quote_asset_volume",
 )
 _CARRIED = "key, open, close"
+_CODE_BITS = 14  # for the symbols of a market, of which there are some thousand
 _MINUTE = "1m"
 _PLACES = re.compile(r"\b(base|derived|minute)\.(?=[a-z_]+\b)")
 
@@ -107,9 +108,11 @@ def bars_query(
     sql = queries("resample")
     vwap = _own_vwap(resampling)
     behind = resampling.parts - 1
+    needed = resampling.needed(start_ms, end_ms)
+    key = _key(resampling, *needed)
     tables = {
-        "codes": sql["codes"].sql,
-        "p0": sql["parts"].sql.format(vwap=f", {vwap} AS vwap" if vwap else ""),
+        "codes": sql["codes"].sql.format(**key),
+        "p0": sql["parts"].sql.format(vwap=f", {vwap} AS vwap" if vwap else "", **key),
     }
     carried = f"{_CARRIED}, vwap" if vwap else _CARRIED
     for number, columns in enumerate(_steps(resampling.parts, carried)):
@@ -117,21 +120,41 @@ def bars_query(
         tables[last] = f"SELECT {columns} FROM p{number}"
     opened = f"lag(vwap, {behind}) OVER ()" if vwap else "NULL::DOUBLE"
     tables["summed"] = sql["summed"].sql.format(behind=behind, vwap=opened, last=last)
-    tables["bars"] = sql["bars"].sql.format(behind=behind)
+    tables["bars"] = sql["bars"].sql.format(**key)
     query, params = _with_extras(resampling, tables, minutes, funding)
-    needed = resampling.needed(start_ms, end_ms)
     params |= {
         "start": needed[0],
         "end": needed[1],
         "symbols": None if symbols is None else list(symbols),
         "step": resampling.feed.interval.length_ms,
-        "anchor": resampling.to.anchor_ms,
-        "length": resampling.to.length_ms,
     }
     if len(resampling.offsets) < resampling.parts:
         query += ' WHERE list_contains($offsets::INTEGER[], "offset") AND (epoch_ms(open_time) - $anchor) % 60000 = 0'
-        params["offsets"] = list(resampling.offsets)
+        params |= {"offsets": list(resampling.offsets), "anchor": resampling.to.anchor_ms}
     return query, params
+
+
+def _key(resampling: Resampling, start_ms: int, end_ms: int) -> dict[str, object]:
+    """How one integer says which bar of which symbol a row is: the symbol's code above, the bar's number below.
+
+    Bars are numbered from the first that can open in [start, end), and there is room behind the last, so that no bar
+    of a symbol ever seems to follow one of the symbol before.
+    """
+    step_ms, length_ms = resampling.feed.interval.length_ms, resampling.to.length_ms
+    first = start_ms // step_ms
+    bits = (end_ms // step_ms - first + 1 + resampling.parts).bit_length()
+    opened = first - resampling.parts + 1  # of the bar whose last part is number 0: its first part, on the whole grid
+    place, rest = divmod((opened * step_ms - resampling.to.anchor_ms) % length_ms, step_ms)
+    return {
+        "integer": "INTEGER" if bits <= 31 - _CODE_BITS else "BIGINT",
+        "bits": bits,
+        "mask": (1 << bits) - 1,
+        "first": first,
+        "opened": opened,
+        "place": place,
+        "rest": rest,
+        "parts": resampling.parts,
+    }
 
 
 def ending_query(resampling: Resampling, open_ms: int, minutes: str | None) -> tuple[str, dict[str, object]]:
