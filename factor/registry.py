@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bmacdb.errors import UsageError
 from bmacdb.factor.call import Call, check_identifier, parse_call, spell
+from bmacdb.factor.evaluate import check
 from bmacdb.factor.module import Failure, PythonCall, PythonFactor
 from bmacdb.factor.template import Bound, Template, parse_template
 
@@ -149,6 +150,7 @@ class Library:
             return
         bound = factor.bind(call)
         if bound.of is None:
+            check(bound)
             plan.sql.append(bound)
             return
         inner = self.find(bound.of.name)

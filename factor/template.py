@@ -1,6 +1,7 @@
 """Factors in SQL: a described expression over lists.
 
-The head of a file describes it, one `-- key: text` a line; the rest is one DuckDB expression.
+The head of a file describes it, one `-- key: text` a line; the rest is one expression, which means what it does in
+DuckDB (`evaluate` computes it).
 
     -- Change of the close over n candles.
     -- formula: close(t) / close(t - n) - 1

@@ -1,4 +1,4 @@
-"""From a plan of factors to a table of values: one statement for SQL, one frame per symbol for Python.
+"""From a plan of factors to a table of values: grids of all symbols for SQL, one frame per symbol for Python.
 
 A value at a run time is computed from the bars in [run_time - lookback, run_time) and nothing else, whether it is the
 only run time asked for or one of a year.
@@ -6,21 +6,20 @@ only run time asked for or one of a year.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from bmacdb.factor.call import Call, spell
 from bmacdb.factor.module import Failure, apply_section
 from bmacdb.factor.registry import Plan
-from bmacdb.factor.statement import Range, build
+from bmacdb.factor.statement import Range
 from bmacdb.factor.template import CANDLE_COLUMNS
+from bmacdb.kit.cross import compare
+from bmacdb.kit.gridded import gridded
 from bmacdb.kit.passes import Task
 from bmacdb.kit.rows import opens_of, read_rows
 from bmacdb.kit.source import Source
@@ -28,12 +27,6 @@ from bmacdb.kit.source import Source
 __all__ = ["Result", "candles_of", "compute_plan"]
 
 Column = npt.NDArray[np.float64]
-
-_COPIED_AT_ONCE = 12_000_000
-"""Elements of lists copied in one statement: each value costs a copy of its symbol's list, look-back and all."""
-
-_MARKET = 600
-"""Symbols that a market is taken to have when it is cut into pieces."""
 
 
 @dataclass(slots=True)
@@ -60,7 +53,8 @@ def compute_plan(
     `exact` gives a Python factor that is not windowed a frame of its own for every run time, as it has live; without,
     one pass over the whole. `lead`: a factor without a declared look-back gets num_candles bars before the first.
     """
-    everyone = None if plan.sections or symbols is None else tuple(symbols)
+    across = bool(plan.sections or plan.crosses)
+    everyone = None if across or symbols is None else tuple(symbols)
     back = max((call.lookback or 1 for call, _ in plan.sections), default=1)
     begin_ms = source.interval.shift(first_ms, 1 - back)
     span = Range(source.schema, source.interval, begin_ms, last_ms, everyone)
@@ -71,59 +65,29 @@ def compute_plan(
         result.frame[failure.call.column] = np.nan
     if plan.sections:
         _sections(source, plan, result, first_ms, exact=exact)
+    if across:
         kept = result.frame["open_ms"] >= first_ms
         if symbols is not None:
             kept &= result.frame["symbol"].isin(symbols)
         result.frame = result.frame[kept].reset_index(drop=True)
-    result.frame = result.frame[["symbol", "open_ms", *CANDLE_COLUMNS, *plan.columns]]
+    shown = ["symbol", "open_ms", *CANDLE_COLUMNS, *plan.columns]
+    if list(result.frame.columns) != shown:  # a selection is a copy
+        result.frame = result.frame[shown]
     return result
-
-
-def _chunks(source: Source, span: Range, lookback: int) -> Iterator[Range]:
-    """The range in pieces that fit in memory, each at least as long as what is read before it."""
-    symbols = _MARKET if span.symbols is None else max(len(span.symbols), 1)
-    # bars * (bars + lookback) copies a symbol
-    bars = max(int(math.sqrt(lookback**2 / 4 + _COPIED_AT_ONCE / symbols) - lookback / 2), lookback, 1)
-    first: int | None = span.first_ms
-    while first is not None and first <= span.last_ms:
-        last = min(span.interval.shift(first, bars - 1), span.last_ms)
-        yield Range(span.schema, span.interval, first, last, span.symbols)
-        if last == span.last_ms:
-            return
-        # On to the next bar that there is: a hole may be longer than the rest.
-        end = span.interval.next(span.last_ms)
-        first = source.number(
-            f"SELECT epoch_ms(min(open_time)) FROM {span.table('candles')}"
-            f" WHERE {span.where(span.interval.next(last), end)}"
-        )
 
 
 def _sql(source: Source, plan: Plan, span: Range) -> Result:
     """The rows, with the columns of the SQL factors."""
-    lookback = max((bound.lookback for bound in plan.sql), default=1)
-    places = {bound.call: f"f{number}" for number, bound in enumerate(plan.sql)}
-    crosses = [(bound, places[of]) for bound, of in plan.crosses]
-    names = {f"f{number}": bound.call.column for number, bound in enumerate(plan.sql)}
-    names |= {f"c{number}": bound.call.column for number, (bound, _) in enumerate(plan.crosses)}
-    parts: list[pd.DataFrame] = []
-    held = 0
-    for part in _chunks(source, span, lookback):
-        table = source.ask(build(plan.sql, crosses, part))
-        if table.num_rows:
-            held = max(held, _maximum(table.column("held")))
-        frame = table.drop_columns(["k", "held"]).to_pandas()
-        frame.insert(1, "open_ms", opens_of(part, lookback)[table.column("k").to_numpy()])
-        parts.append(frame)
-    whole = parts[0]
-    if len(parts) > 1:
-        whole = pd.concat(parts, ignore_index=True).sort_values(["symbol", "open_ms"], ignore_index=True)
-    whole = whole.rename(columns=names)
+    found = gridded(source, plan.sql, span)
+    frame, held = found.frame, found.held
     warnings = [
         _too_short(bound.call, bound.lookback, held)
         for bound in plan.sql
-        if len(whole) and held < bound.lookback and whole[bound.call.column].isna().all()
+        if len(frame) and held < bound.lookback and frame[bound.call.column].isna().all()
     ]
-    return Result(whole, warnings=warnings)
+    if plan.crosses:
+        frame = pd.concat([frame, compare(frame, plan.crosses)], axis=1)
+    return Result(frame, warnings=warnings)
 
 
 def _too_short(call: Call, lookback: int, held: int) -> str:
@@ -131,10 +95,6 @@ def _too_short(call: Call, lookback: int, held: int) -> str:
         f"factor {spell(call)} looks back {lookback} candles, and the record holds {held}: all its values are null. "
         "Shorten it, or record more (--num-candles)."
     )
-
-
-def _maximum(column: pa.ChunkedArray) -> int:
-    return int(pc.max(column).as_py() or 0)
 
 
 def _python(source: Source, plan: Plan, span: Range, result: Result, *, exact: bool, lead: bool) -> None:

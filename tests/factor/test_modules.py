@@ -215,7 +215,7 @@ def test_a_section_may_look_back(source: Source, package: Make) -> None:
 
 
 def test_sql_factors_of_the_users_own(source: Source, package: Make) -> None:
-    """A described expression in the user's package is computed in the same statement as the bundled ones."""
+    """A described expression in the user's package is computed as the bundled ones are."""
     text = (
         "-- Range of the candle.\n-- params: n int >= 1 = 1\n-- lookback: $n\n-- missing: position\n-- null: never\n"
         "-- series spread: high[t] - low[t]\nlist_max(spread[pos - $n + 1 : pos])\n"
