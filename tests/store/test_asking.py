@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bmacdb.clock import to_ms
 from bmacdb.interval import DAY_MS, Interval
-from bmacdb.model import Batch, Candle, Feed, FundingRate, Gap, GapState, Ready, Run, Segment, Source
+from bmacdb.model import EXGINFO_ITEM, Batch, Candle, Feed, FundingRate, Gap, GapState, Ready, Run, Segment, Source
 from bmacdb.symbols import make_feed
 from tests.store.support import FEED, MINUTE, START, candle, opened, period, select, stored_candles
 
@@ -123,15 +123,17 @@ async def test_gaps_are_found_by_state(tmp_path: Path) -> None:
 
 
 async def test_unfinished_runs_come_with_what_was_ready(tmp_path: Path) -> None:
-    """Complete periods and those before `since` are left out; a period of which nothing was ready is there."""
+    """Complete periods and those before `since` are left out; a period of which nothing was ready is there. What REST
+    brought is counted, whatever the run said when it was written."""
     runs = tuple(
         Run(START + n * MINUTE, 3, 2, START if n == 1 else None, None, 0, ("C",) if n == 2 else ()) for n in range(4)
     )
-    ready = tuple(Ready(START + 2 * MINUTE, item, START, "ws") for item in ("A", "B"))
+    sources = {"A": "ws", "B": "rest", EXGINFO_ITEM: "rest"}
+    ready = tuple(Ready(START + 2 * MINUTE, item, START, source) for item, source in sources.items())
     async with opened(tmp_path / "a.duckdb") as store:
         await store.commit(Batch(FEED.name, START, ready=ready, runs=runs))
         assert await store.unfinished_runs(FEED, since_ms=START + MINUTE) == [
-            (runs[2], frozenset({"A", "B"})),
+            (replace(runs[2], repaired=1), frozenset(sources)),
             (runs[3], frozenset()),
         ]
 
@@ -236,6 +238,25 @@ async def test_coverage_counts_the_bars_of_every_grid(tmp_path: Path, interval: 
             f"FROM coverage WHERE feed = '{feed.name}' ORDER BY symbol",
         )
         assert found == [("A", opens[0], opens[-1], 27, 30, 3), ("B", opens[5], opens[5], 1, 1, 0)]
+
+
+async def test_the_latest_candle_of_a_symbol_is_found_however_old_it_is(tmp_path: Path) -> None:
+    """A symbol that stopped trading days ago has a row among the latest, beside those that trade."""
+    feed = make_feed("usdt_perp", "1h")
+    opens = [feed.interval.shift(feed.interval.floor(START), n) for n in range(100)]
+    async with opened(tmp_path / "a.duckdb") as store:
+        await store.add_feed(feed, num_candles=5)
+        for symbol, until in (("TRADING", 100), ("RESTING", 90), ("DELISTED", 7), ("ONCE", 1)):
+            await store.commit(bars(feed, symbol, opens[:until]))
+        found = await select(
+            store, "SELECT feed, symbol, epoch_ms(open_time) FROM latest_candles ORDER BY open_time DESC"
+        )
+        assert found == [
+            (feed.name, "TRADING", opens[99]),
+            (feed.name, "RESTING", opens[89]),
+            (feed.name, "DELISTED", opens[6]),
+            (feed.name, "ONCE", opens[0]),
+        ]
 
 
 async def test_a_filter_by_feed_leaves_the_other_feeds_unread(tmp_path: Path) -> None:
