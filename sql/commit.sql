@@ -1,7 +1,9 @@
 -- The statements of one transaction. Each table has a slot of the same name with `new_` before it, in which its rows
 -- travel; no key guards the tables, so every one of these must keep its table free of duplicates. Rows within a slot
 -- have distinct keys. `$start` and `$end` are the least and the greatest time in the slot, in microseconds, so that
--- DuckDB skips the row groups beside. The `add_` statements are prepared once (DuckDB cannot prepare a MERGE).
+-- DuckDB skips the row groups beside. The `add_` statements are prepared once (DuckDB cannot prepare a MERGE), and look
+-- nothing up: of every join that it hashes, a MERGE's too, DuckDB 1.5 keeps some hundred bytes in the queue of what it
+-- may evict, and clears that up at 30 MB, so that what is done every period had better do without.
 
 -- add_candles: add bars that are later than all of their symbol: nothing to look up.
 INSERT INTO candles FROM new_candles;
@@ -68,6 +70,9 @@ ON recorded.symbol = later.symbol AND recorded.funding_time = later.funding_time
    AND recorded.rate_type = later.rate_type
    AND recorded.funding_time BETWEEN make_timestamptz($start) AND make_timestamptz($end)
 WHEN NOT MATCHED THEN INSERT;
+
+-- add_funding_snapshots: add running rates that are later than all of their symbol.
+INSERT INTO funding_snapshots FROM new_funding_snapshots;
 
 -- funding_snapshots: add running rates that are not there.
 MERGE INTO funding_snapshots AS recorded USING new_funding_snapshots AS later

@@ -16,6 +16,8 @@ __all__ = ["Housekeeping"]
 _LOOK_EVERY_S = 1.0
 _RETAIN_EVERY_S = 60.0
 _LARGE_WAL = 6 * 1024 * 1024  # bytes; a checkpoint of it takes some tens of milliseconds
+_HUGE_WAL = 4 * _LARGE_WAL
+"""A recorder that is behind has no quiet moments, and what its log holds is in memory, too."""
 _QUIET_S = 2.0  # seconds before the next boundary in which no checkpoint is begun
 
 
@@ -44,7 +46,8 @@ class Housekeeping:
                 if self._keep is not None and self._clock.monotonic() - retained >= _RETAIN_EVERY_S and self._quiet():
                     await self._retain(self._keep)
                     retained = self._clock.monotonic()
-                if self._store.wal_bytes() > _LARGE_WAL and self._quiet():
+                wal_bytes = self._store.wal_bytes()
+                if wal_bytes > _HUGE_WAL or (wal_bytes > _LARGE_WAL and self._quiet()):
                     await self._store.checkpoint()
             except StoreFull as error:
                 self._report(Notice(self._clock.now_ms(), Severity.ERROR, "store", str(error)))

@@ -8,7 +8,7 @@ from contextlib import suppress
 import duckdb
 import pyarrow as pa
 
-from bmacdb.model import Batch, Candle, Ready, Run, Source
+from bmacdb.model import Batch, Candle, FundingSnapshot, Ready, Run, Source
 from bmacdb.sql import queries
 from bmacdb.store import rows
 from bmacdb.store.frontier import Frontier
@@ -29,6 +29,10 @@ def _candle_key(candle: Candle) -> tuple[str, int]:
 
 def _ready_key(row: Ready) -> tuple[str, int]:
     return row.item, row.run_time_ms
+
+
+def _snapshot_key(row: FundingSnapshot) -> tuple[str, int]:
+    return row.symbol, row.run_time_ms
 
 
 def _run_key(run: Run) -> tuple[str, int]:
@@ -76,6 +80,7 @@ class FeedWriter:
                 slot.clear()
         frontiers["candles"].advance(map(_candle_key, batch.candles))
         frontiers["run_status"].advance(map(_ready_key, batch.ready))
+        frontiers["funding_snapshots"].advance(map(_snapshot_key, batch.funding_snapshots))
         frontiers["runs"].advance(map(_run_key, batch.runs))
 
     def _known_frontiers(self) -> Mapping[str, Frontier]:
@@ -102,9 +107,7 @@ class FeedWriter:
             }
             self._merge("funding_rates", rows.funding_rate_rows(list(rates.values())), [key[1] for key in rates])
         if batch.funding_snapshots:
-            snapshots = {(row.run_time_ms, row.symbol): row for row in reversed(batch.funding_snapshots)}
-            table = rows.funding_snapshot_rows(list(snapshots.values()))
-            self._merge("funding_snapshots", table, [key[0] for key in snapshots])
+            self._write_snapshots({_snapshot_key(row): row for row in reversed(batch.funding_snapshots)})
         if batch.exginfo:
             infos = {info.symbol: info for info in batch.exginfo}
             self._slots["exginfo"].put(rows.exginfo_rows(list(infos.values()), batch.recorded_at_ms))
@@ -116,6 +119,14 @@ class FeedWriter:
             self._add("run_status", rows.ready_rows(beyond))
         if others:
             self._merge("run_status", rows.ready_rows(others), [row.run_time_ms for row in others])
+
+    def _write_snapshots(self, snapshots: Mapping[tuple[str, int], FundingSnapshot]) -> None:
+        beyond, others = self._frontiers["funding_snapshots"].split(snapshots.values(), _snapshot_key)
+        if beyond:
+            self._add("funding_snapshots", rows.funding_snapshot_rows(beyond))
+        if others:
+            table = rows.funding_snapshot_rows(others)
+            self._merge("funding_snapshots", table, [row.run_time_ms for row in others])
 
     def _write_runs(self, runs: Mapping[int, Run]) -> None:
         _, known = self._frontiers["runs"].split(runs.values(), _run_key)
