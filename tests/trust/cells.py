@@ -33,6 +33,7 @@ class Cell:
     on_boundary: bool = False
     must_strike: bool = True
     lost: bool = False  # closing frames are lost: `runs` must tell of at least as many repairs
+    believed: bool = False  # closing frames have wrong values, and nobody else was asked: they stand, and no others
 
 
 def _lost_and(*faults: str) -> tuple[str, ...]:
@@ -48,6 +49,8 @@ CELLS = (
     Cell("late, past the deadline, REST down", ("late:0.3,seconds=50", "rest:1,status=503,endpoint=klines")),
     Cell("doubled", ("doubled:0.5",)),
     Cell("out of order", ("swapped:0.3",)),
+    Cell("wrong values in the closing frame", ("wrong:0.3",), believed=True),
+    Cell("wrong values, late, REST asked first", ("wrong:0.5", "late:1,seconds=30")),
     Cell("socket dies at the boundary", ("dies:0.7",)),
     Cell("socket dies midway, announced", ("dies:0.7,midway=true,announced=true",)),
     Cell("socket dies, refused for 30 s", ("dies:1,refuse_seconds=30",)),

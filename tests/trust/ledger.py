@@ -26,13 +26,14 @@ _COLUMNS = (
 class Ledger:
     """How many rows there should be, and how many are not there, there twice, or have other values.
 
-    A row that the exchange never made counts as wrong.
+    A row that the exchange never made counts as wrong. `sources` says where the wrong ones come from.
     """
 
     expected: int
     lost: int
     duplicated: int
     wrong: int
+    sources: frozenset[str] = frozenset()
 
     @property
     def clean(self) -> bool:
@@ -48,15 +49,18 @@ def hold(exchange: SimulatedExchange, path: Path, name: str, *, num_candles: int
     )
     assert isinstance(first_ms, int)
     assert isinstance(last_ms, int)
-    rows = query(path, f"SELECT symbol, epoch_ms(open_time), {_COLUMNS} FROM {name}.candles")
+    rows = query(path, f"SELECT symbol, epoch_ms(open_time), source, {_COLUMNS} FROM {name}.candles")
     mine: dict[object, dict[object, tuple[object, ...]]] = {}
+    source_of: dict[tuple[object, object], str] = {}
     duplicated = 0
-    for symbol, open_ms, *values in rows:
+    for symbol, open_ms, source, *values in rows:
         bars = mine.setdefault(symbol, {})
         duplicated += open_ms in bars
         bars[open_ms] = tuple(values)
+        source_of[symbol, open_ms] = str(source)
     window_ms = feed.interval.shift(first_ms, -num_candles)
-    expected = lost = wrong = 0
+    expected = lost = 0
+    wrong: list[str] = []
     for symbol, bars in mine.items():
         start_ms = min(window_ms, *bars)  # type: ignore[call-overload]
         end_ms = max(last_ms, max(bars) + 1)  # type: ignore[call-overload, operator]
@@ -66,8 +70,10 @@ def hold(exchange: SimulatedExchange, path: Path, name: str, *, num_candles: int
         }
         expected += len(theirs)
         lost += len(theirs.keys() - bars.keys())
-        wrong += sum(theirs.get(open_ms) != values for open_ms, values in bars.items())  # type: ignore[call-overload]
-    return Ledger(expected, lost, duplicated, wrong)
+        for open_ms, values in bars.items():
+            if theirs.get(open_ms) != values:  # type: ignore[call-overload]
+                wrong.append(source_of[symbol, open_ms])
+    return Ledger(expected, lost, duplicated, len(wrong), frozenset(wrong))
 
 
 @dataclass(frozen=True, slots=True)

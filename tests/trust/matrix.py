@@ -88,11 +88,7 @@ def _judge(
     path = recorder.database
     ledger = hold(exchange, path, cell.feed, num_candles=cell.num_candles)
     recorded = Recorded.of(path, cell.feed, until_ms=until_ms)
-    complaints = [] if ledger.clean else [str(ledger)]
-    try:
-        agrees(exchange, path, cell.feed, num_candles=cell.num_candles)
-    except AssertionError as error:
-        complaints.append(str(error).splitlines()[0])
+    complaints = _believed(exchange, path, cell.feed, ledger) if cell.believed else _equal(exchange, path, cell, ledger)
     # A stall of the machine by a third of a second is `speed` times as long for the exchange.
     complaints += untruths(path, cell.feed, slack_ms=round(1000 + 350 * speed))
     if cell.must_strike and not exchange.stats.faults:
@@ -108,6 +104,24 @@ def _judge(
     if complaints:
         complaints.append(recorder.story())
     return Line(cell, seed, ledger, recorded, whole_s, weight["most_a_minute"], tuple(complaints))
+
+
+def _equal(exchange: SimulatedExchange, path: Path, cell: Cell, ledger: Ledger) -> list[str]:
+    complaints = [] if ledger.clean else [str(ledger)]
+    try:
+        agrees(exchange, path, cell.feed, num_candles=cell.num_candles)
+    except AssertionError as error:
+        complaints.append(str(error).splitlines()[0])
+    return complaints
+
+
+def _believed(exchange: SimulatedExchange, path: Path, feed: str, ledger: Ledger) -> list[str]:
+    """Every wrong frame stands as the stream told it, or REST was asked as well: then both are in `corrections`."""
+    struck = exchange.stats.faults["wrong"]
+    ((corrected,),) = query(path, f"SELECT count(DISTINCT (symbol, open_time)) FROM {feed}.corrections")
+    if ledger.lost or ledger.duplicated or ledger.sources - {"ws"} or ledger.wrong + int(str(corrected)) != struck:
+        return [f"{ledger}; {struck} frames were wrong, {corrected} of them were corrected"]
+    return []
 
 
 async def run_matrix(
