@@ -1,10 +1,5 @@
 -- What is derived in `main` for the shell, from the views over all feeds. Filter by feed, and by time where there is much.
 
--- latest_candles: the newest candle of each symbol of each feed.
-SELECT candles.*
-FROM candles JOIN (SELECT feed, symbol, max(open_time) AS open_time FROM candles GROUP BY feed, symbol) AS newest
-     USING (feed, symbol, open_time);
-
 -- readiness: each period of each feed: how many symbols are expected, there by now, and were late at the deadline.
 SELECT feed, run_time, expected, ready, expected - ready AS waiting, complete_at IS NOT NULL AS complete, complete_at,
        last_item, repaired, len(missing) AS late, missing AS late_symbols

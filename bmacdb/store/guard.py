@@ -37,7 +37,7 @@ DENIED_FUNCTIONS = (
 """Scalar functions, as a regular expression over their names, that readers do not get; they get all others."""
 
 _READABLE_SYSTEM = frozenset({"schemata", "tables", "columns", "duckdb_tables", "duckdb_views", "duckdb_columns"})
-_SHOW = frozenset({"", '"tables"', "__show_tables_expanded"})  # as SHOW TABLES and SHOW ALL TABLES look in the tree
+_SHOW = frozenset({"", '\\"tables\\"', "__show_tables_expanded"})  # as SHOW TABLES and SHOW ALL TABLES look in the tree
 
 
 def install(connection: duckdb.DuckDBPyConnection) -> None:
@@ -62,19 +62,19 @@ def refresh(connection: duckdb.DuckDBPyConnection) -> None:
         [database],
     ).fetchall()
     functions = connection.execute(
-        "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE database_name = 'system' "
-        "AND function_type IN ('scalar', 'aggregate', 'macro') AND NOT regexp_full_match(function_name, $1, 'i')",
+        "SELECT lower(function_name) AS name FROM duckdb_functions() WHERE database_name = 'system' GROUP BY name "
+        "HAVING bool_or(function_type IN ('scalar', 'aggregate', 'macro')) "
+        "AND NOT bool_or(function_type IN ('table', 'table_macro')) AND NOT regexp_full_match(name, $1)",
         [DENIED_FUNCTIONS],
     ).fetchall()
+    places = {schema for schema, _ in there} | {"", "main", "information_schema", database}
     connection.execute(
         "BEGIN; DELETE FROM guard.rules.known;"
         + bind(
-            "INSERT INTO guard.rules.known VALUES ($tables, $places, $functions, $table_functions); COMMIT",
+            "INSERT INTO guard.rules.known VALUES ($tables, $functions); COMMIT",
             {
-                "tables": sorted({table for _, table in there} | _READABLE_SYSTEM | _SHOW),
-                "places": sorted({schema for schema, _ in there} | {"", "main", "information_schema", database}),
+                "tables": sorted({table for _, table in there} | places | _READABLE_SYSTEM | _SHOW),
                 "functions": sorted({name for (name,) in functions} | TABLE_FUNCTIONS),
-                "table_functions": sorted(TABLE_FUNCTIONS),
             },
         )
     )

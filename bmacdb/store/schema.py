@@ -153,19 +153,24 @@ def resampled_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return [row[0] for row in connection.execute("SELECT feed FROM main.resampled ORDER BY feed").fetchall()]
 
 
-def _unite(connection: duckdb.DuckDBPyConnection, view: str, table: str, places: Sequence[str]) -> None:
-    parts = [f"SELECT '{place}' AS feed, * FROM {quoted(place)}.{table}" for place in places]
+def _unite(connection: duckdb.DuckDBPyConnection, view: str, query: str, places: Sequence[str]) -> None:
+    """A view of `query` over each of the places, as `{feed}` in it, with a first column that names the place."""
+    parts = [f"SELECT '{place}' AS feed, * FROM ({query.replace('{feed}', quoted(place))})" for place in places]
     connection.execute(f"CREATE OR REPLACE VIEW main.{view} AS {' UNION ALL '.join(parts)}")
 
 
 def create_views(connection: duckdb.DuckDBPyConnection, feeds: Sequence[str]) -> None:
-    """Create the views of `main` anew: each table over all feeds, and what is derived from them (`views.sql`)."""
+    """Create the views of `main` anew: each table over all feeds, and what is derived from them (`feed_views.sql`,
+    `views.sql`)."""
     if not feeds:
         return
     derived = resampled_names(connection)
     for table in FEED_TABLES:
-        _unite(connection, table, table, [*feeds, *derived] if table in ("run_status", "runs") else feeds)
+        places = [*feeds, *derived] if table in ("run_status", "runs") else feeds
+        _unite(connection, table, f"FROM {{feed}}.{table}", places)
     if derived:
-        _unite(connection, "resampled_candles", "candles", derived)
+        _unite(connection, "resampled_candles", "FROM {feed}.candles", derived)
+    for query in queries("feed_views").values():
+        _unite(connection, query.name, query.sql, feeds)
     for query in queries("views").values():
         connection.execute(f"CREATE OR REPLACE VIEW main.{query.name} AS {query.sql}")

@@ -110,7 +110,7 @@ async def test_errors_say_what_is_wrong(served: Served, tmp_path: Path) -> None:
                 reader.sql("DROP TABLE usdt_perp_1m.candles")
             with pytest.raises(QueryRefused, match="function read_csv"):
                 reader.sql("FROM read_csv('a.csv')")
-            with pytest.raises(QueryRefused, match="no table nothing"):
+            with pytest.raises(QueryRefused, match="no table or schema nothing"):
                 reader.sql("FROM nothing")
             with pytest.raises(QueryFailed, match="nope"):
                 reader.sql("SELECT nope FROM candles")
