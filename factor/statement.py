@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bmacdb.clock import from_ms
@@ -17,7 +18,7 @@ __all__ = [
     "quote",
     "rows_statement",
     "stamp",
-    "symbols_statement",
+    "there_statement",
 ]
 
 SETTLED_S = 120
@@ -46,6 +47,11 @@ class Range:
     first_ms: int
     last_ms: int
     symbols: tuple[str, ...] | None = None
+
+    @property
+    def several(self) -> bool:
+        """Whether it is of more than one bar."""
+        return self.first_ms != self.last_ms
 
     def grid(self, lookback: int) -> tuple[int, int, int]:
         """(open time of the first bar read, end, number of bars) with `lookback` bars up to the first."""
@@ -83,9 +89,8 @@ def rows_statement(span: Range, *, between: tuple[str, str], lookback: int = 1) 
     """
     start, end, _ = span.grid(lookback)
     low, high = map(quote, between)
-    chosen = ", ".join(f"{name}::DOUBLE AS {name}" for name in CANDLE_COLUMNS)
     return (
-        f"SELECT symbol, ({span.place(lookback, 'open_time')})::INTEGER AS k, {chosen} "
+        f"SELECT symbol, ({span.place(lookback, 'open_time')})::INTEGER AS k, {_doubles(CANDLE_COLUMNS)} "
         f"FROM {span.table('candles')} WHERE {span.where(start, end)} AND symbol >= {low} AND symbol <= {high}"
     )
 
@@ -102,29 +107,40 @@ class Cells:
     def blocks(self) -> int:
         return -(-len(self.symbols) // self.width)
 
+    def last(self) -> list[int]:
+        """The cells of the last bar, symbol by symbol."""
+        return [
+            ((number // self.width + 1) * self.total - 1) * self.width + number % self.width
+            for number in range(len(self.symbols))
+        ]
+
     def select(self, place: str, columns: str, table: str, where: str) -> str:
         """Columns: cell (from 0), then `columns`; of a candle or funding that lies at `place` on the grid.
 
         A number instead of a text and a place is a third less to send, and nothing has to be sorted then.
         """
-        names = ", ".join(map(quote, self.symbols)) or "NULL"
-        numbers = f"(SELECT unnest([{names}]) AS symbol, unnest(range({len(self.symbols)})) AS number)"
+        names = f"string_split({quote(','.join(self.symbols))}, ',')"  # the guard looks at each literal
+        numbers = f"(SELECT unnest({names}) AS symbol, unnest(range({len(self.symbols)})) AS number)"
         cell = f"((number // {self.width}) * {self.total} + ({place})) * {self.width} + number % {self.width}"
         return f"SELECT {cell} AS cell, {columns} FROM {table} JOIN {numbers} AS numbers USING (symbol) WHERE {where}"
 
 
-def symbols_statement(span: Range) -> str:
-    """The symbols that have a candle in the range, in order."""
+def there_statement(span: Range) -> str:
+    """The symbols that have a candle in the range, in order. Where it is of one bar, with the candle's columns too."""
     where = span.where(span.first_ms, span.interval.next(span.last_ms))
-    return f"SELECT DISTINCT symbol FROM {span.table('candles')} WHERE {where} ORDER BY symbol"
+    chosen = "DISTINCT symbol" if span.several else f"symbol, {_doubles(CANDLE_COLUMNS)}"
+    return f"SELECT {chosen} FROM {span.table('candles')} WHERE {where} ORDER BY symbol"
 
 
-def cells_statement(span: Range, cells: Cells, lookback: int) -> str:
-    """The candles of `cells`, in no order, with `lookback` bars up to the first: cell, the candle columns as DOUBLE."""
+def cells_statement(span: Range, cells: Cells, lookback: int, columns: Iterable[str]) -> str:
+    """The candles of `cells`, in no order, with `lookback` bars up to the first: cell, `columns` as DOUBLE."""
     start, end, _ = span.grid(lookback)
-    columns = ", ".join(f"{name}::DOUBLE AS {name}" for name in CANDLE_COLUMNS)
     where = span.where(start, end, symbols=False)
-    return cells.select(span.place(lookback, "open_time"), columns, span.table("candles"), where)
+    return cells.select(span.place(lookback, "open_time"), _doubles(columns), span.table("candles"), where)
+
+
+def _doubles(columns: Iterable[str]) -> str:
+    return ", ".join(f"{name}::DOUBLE AS {name}" for name in columns)
 
 
 def fundings_statement(span: Range, cells: Cells, lookback: int) -> str:

@@ -23,7 +23,7 @@ import ast
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bmacdb.errors import UsageError
@@ -107,13 +107,11 @@ class Bound:
         return self.template.missing == "null"
 
     @property
-    def read(self) -> frozenset[str]:
-        """Every name in the expression and its lets: which lists it reads."""
-        return _names([self.expression, *(text for _, text in self.lets)])
-
-
-def _names(texts: Iterable[str]) -> frozenset[str]:
-    return frozenset(word for text in texts for word in _WORD.findall(text))
+    def columns(self) -> frozenset[str]:
+        """The columns of candles and fundings that it is computed from."""
+        texts = (self.expression, *(text for _, text in (*self.series, *self.lets)))
+        words = (word for text in texts for word in _WORD.findall(text))
+        return frozenset(words).intersection((*CANDLE_COLUMNS, *FUNDING_COLUMNS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from bmacdb.factor.evaluate import on_grid
 from bmacdb.factor.grid import Grid
-from bmacdb.factor.statement import Cells, Range, cells_statement, fundings_statement, symbols_statement
+from bmacdb.factor.statement import Cells, Range, cells_statement, fundings_statement, there_statement
 from bmacdb.factor.template import CANDLE_COLUMNS, FUNDING_COLUMNS, Bound
 from bmacdb.kit.rows import opens_of
 
@@ -53,53 +53,77 @@ def gridded(
     """The factors for each candle of the range. The sizes of the pieces change no value."""
     lookback = max((bound.lookback for bound in bounds), default=1)
     _, _, total = span.grid(lookback)
-    symbols = source.ask(symbols_statement(span)).column("symbol").to_pylist()
-    opens = opens_of(span, lookback)[lookback - 1 :]
+    there = source.ask(there_statement(span))
+    symbols = there.column("symbol").to_pylist()
     several = max(read_at_once // total, 1)
-    names: list[pa.Array] = []
-    times: list[npt.NDArray[np.int64]] = []
-    tables: list[Array] = []
-    held = 0
+    pieces = []
     for first in range(0, len(symbols), several):
         part = tuple(symbols[first : first + several])
         blocks = min(-(-len(part) * total // computed_at_once), len(part))
         cells = Cells(part, total, -(-len(part) // blocks))
-        for number, (grid, there) in enumerate(_grids(source, bounds, span, cells, lookback)):
-            held = max(held, int((~np.isnan(grid.columns["close"])).sum(axis=0).max()))
-            there = there[lookback - 1 :].T
-            candles = [grid.columns[name][lookback - 1 :] for name in CANDLE_COLUMNS]
-            values = [*candles, *(on_grid(bound, grid, lookback - 1) for bound in bounds)]
-            tables.append(np.stack([value.T.ravel() if there.all() else value.T[there] for value in values]))
-            times.append(np.broadcast_to(opens, there.shape)[there])
-            low = number * cells.width
-            codes = np.repeat(np.arange(low, low + cells.width, dtype=np.int32), there.sum(axis=1))
-            names.append(pa.DictionaryArray.from_arrays(codes, list(part)).dictionary_decode())
-    table = np.concatenate(tables, axis=1) if tables else np.empty((len(CANDLE_COLUMNS) + len(bounds), 0))
+        pieces.append(_piece(source, bounds, span, cells, lookback, there.slice(first, several)))
+    table = np.empty((len(CANDLE_COLUMNS) + len(bounds), 0))
+    if pieces:
+        table = pieces[0].table if len(pieces) == 1 else np.concatenate([piece.table for piece in pieces], axis=1)
     frame = pd.DataFrame(table.T, columns=[*CANDLE_COLUMNS, *(bound.call.column for bound in bounds)], copy=False)
-    frame.insert(0, "open_ms", np.concatenate(times) if times else np.empty(0, dtype=np.int64))
-    frame.insert(0, "symbol", pa.chunked_array(names, pa.string()).to_pandas())
-    return Gridded(frame, held)
+    opens = opens_of(span, lookback)[lookback - 1 :]
+    frame.insert(0, "open_ms", opens[np.concatenate([piece.bars for piece in pieces])] if pieces else opens[:0])
+    frame.insert(0, "symbol", pa.chunked_array([piece.symbols for piece in pieces], pa.string()).to_pandas())
+    return Gridded(frame, max((piece.held for piece in pieces), default=0))
 
 
-def _grids(
-    source: Source, bounds: Sequence[Bound], span: Range, cells: Cells, lookback: int
-) -> Iterator[tuple[Grid, npt.NDArray[np.bool_]]]:
-    """Grids of `cells.width` symbols each, and where they have a candle."""
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Some symbols: for each of their candles the symbol, the number of its bar in the range, and a row of `table`."""
+
+    symbols: pa.Array
+    bars: npt.NDArray[np.intp]
+    table: Array
+    held: int
+
+
+def _piece(
+    source: Source, bounds: Sequence[Bound], span: Range, cells: Cells, lookback: int, newest: pa.Table
+) -> _Piece:
+    columns, there = _read(source, bounds, span, cells, lookback, newest)
+    # Block by block, of these symbol by symbol, the bars in order.
+    shown = there[:, lookback - 1 :].transpose(0, 2, 1)
+    table = np.empty((len(CANDLE_COLUMNS) + len(bounds), np.count_nonzero(shown)))
+    high = held = 0
+    for number in range(cells.blocks):
+        grid = Grid({name: column[number] for name, column in columns.items()})
+        held = max(held, int(np.count_nonzero(~np.isnan(grid.columns["close"]), axis=0).max()))
+        low, high = high, high + int(np.count_nonzero(shown[number]))
+        for row, name in enumerate(CANDLE_COLUMNS):
+            table[row, low:high] = grid.columns[name][lookback - 1 :].T[shown[number]]
+        for row, bound in enumerate(bounds, len(CANDLE_COLUMNS)):
+            table[row, low:high] = on_grid(bound, grid, lookback - 1).T[shown[number]]
+    symbols, bars = np.nonzero(shown.reshape(-1, shown.shape[2]))
+    names = pa.DictionaryArray.from_arrays(symbols.astype(np.int32), list(cells.symbols)).dictionary_decode()
+    return _Piece(names, bars, table, held)
+
+
+def _read(
+    source: Source, bounds: Sequence[Bound], span: Range, cells: Cells, lookback: int, newest: pa.Table
+) -> tuple[dict[str, Array], npt.NDArray[np.bool_]]:
+    """The columns, each (blocks, bars, symbols of a block), and where there is a candle."""
     shape = cells.blocks, cells.total, cells.width
-    table = source.ask(cells_statement(span, cells, lookback))
-    places = table.column("cell").to_numpy()
+    needed = {"close"}.union(*(bound.columns for bound in bounds))
+    wanted = [name for name in CANDLE_COLUMNS if span.several or name in needed]
+    tables = [source.ask(cells_statement(span, cells, lookback, wanted))]
+    if not span.several:
+        tables.append(newest.append_column("cell", pa.array(cells.last())))
     there = np.zeros(shape, dtype=bool)
-    there.ravel()[places] = True
-    columns = {name: _spread(table, name, places, shape) for name in CANDLE_COLUMNS}
-    if any(word in bound.read for bound in bounds for word in FUNDING_COLUMNS):
+    columns = {name: np.full(shape, np.nan) for name in CANDLE_COLUMNS}
+    for table in tables:
+        places = table.column("cell").to_numpy()
+        there.ravel()[places] = True
+        for name in set(CANDLE_COLUMNS).intersection(table.column_names):
+            columns[name].ravel()[places] = table.column(name).to_numpy()
+    if needed.intersection(FUNDING_COLUMNS):
         table = source.ask(fundings_statement(span, cells, lookback))
         places = table.column("cell").to_numpy()
-        columns |= {name: _spread(table, name, places, shape) for name in FUNDING_COLUMNS}
-    for number in range(cells.blocks):
-        yield Grid({name: column[number] for name, column in columns.items()}), there[number]
-
-
-def _spread(table: pa.Table, name: str, places: npt.NDArray[np.int64], shape: tuple[int, int, int]) -> Array:
-    column = np.full(shape, np.nan)
-    column.ravel()[places] = table.column(name).to_numpy()
-    return column
+        for name in FUNDING_COLUMNS:
+            columns[name] = np.full(shape, np.nan)
+            columns[name].ravel()[places] = table.column(name).to_numpy()
+    return columns, there
