@@ -25,7 +25,8 @@ from aiohttp import web
 
 from bmacdb.clock import SystemClock
 from bmacdb.errors import Malformed
-from bmacdb.exchange.stream import CandleListener, Observer
+from bmacdb.exchange.connection import Observer
+from bmacdb.exchange.stream import CandleListener
 from bmacdb.exchange.wire import KlineEvent
 from bmacdb.symbols import parse_feed
 

@@ -10,10 +10,11 @@ import aiohttp
 from bmacdb.clock import ServerClock
 from bmacdb.doctor.finding import Finding, fail, ok, warn
 from bmacdb.errors import Blocked, ExchangeError, RateLimited
+from bmacdb.exchange.connection import Observer
 from bmacdb.exchange.endpoints import Endpoints
 from bmacdb.exchange.limit import RequestWindow, WeightBudget
 from bmacdb.exchange.rest import RestClient, open_session
-from bmacdb.exchange.stream import CandleListener, Observer
+from bmacdb.exchange.stream import CandleListener
 from bmacdb.exchange.wire import KlineEvent
 from bmacdb.model import Feed, Market, SymbolInfo
 from bmacdb.settings import Settings

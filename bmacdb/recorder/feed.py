@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from bmacdb.clock import Clock
 from bmacdb.config import Settings
 from bmacdb.errors import ExchangeError, UsageError
+from bmacdb.exchange.listeners import Listeners
 from bmacdb.exchange.market import MarketDesk
 from bmacdb.exchange.rest import PAGE_ROWS, retrying
-from bmacdb.exchange.stream import CandleListener, Listeners
+from bmacdb.exchange.stream import CandleListener
 from bmacdb.interval import MINUTE_MS
 from bmacdb.model import Feed, GapState, Market, Segment, SymbolInfo
 from bmacdb.recorder.alarm import PeriodAlarm

@@ -9,11 +9,12 @@ import aiohttp
 from bmacdb.clock import ServerClock
 from bmacdb.config import Settings
 from bmacdb.errors import ExchangeError, Malformed
+from bmacdb.exchange.connection import Observer
 from bmacdb.exchange.endpoints import Endpoints
 from bmacdb.exchange.limit import RequestWindow, WeightBudget
 from bmacdb.exchange.market import MarketDesk
 from bmacdb.exchange.rest import RestClient
-from bmacdb.exchange.stream import CandleListener, Observer
+from bmacdb.exchange.stream import CandleListener
 from bmacdb.exchange.wire import KlineEvent
 from bmacdb.model import Feed, Market
 from bmacdb.recorder.fetch import RestFetchers

@@ -13,7 +13,9 @@ from aiohttp import web
 
 from bmacdb.clock import ManualClock
 from bmacdb.errors import Malformed
-from bmacdb.exchange.stream import CandleListener, Listeners, Observer
+from bmacdb.exchange.connection import Observer
+from bmacdb.exchange.listeners import Listeners
+from bmacdb.exchange.stream import CandleListener
 from bmacdb.exchange.wire import KlineEvent
 from bmacdb.symbols import parse_feed
 
