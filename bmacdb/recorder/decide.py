@@ -3,15 +3,13 @@
 `FeedState.take(message, now_ms, into)` adds to a `Decision`: rows that belong into one transaction, and what is
 to be done once it is committed. Nothing here knows sockets, files or clocks.
 
-A run is one period of the feed. It opens at its boundary (or with the first candle, should that come before the
-alarm), waits for every expected symbol, asks REST for the late ones from the close time-out on, and past the
-deadline names what is still missing, as `missing` of the run and as gaps, which repair goes on with.
+What becomes of a run is in `runs`, what of a hole in `gaps`; here is what messages mean to both, and what is known of
+the symbols.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 
 from bmacdb.model import (
     EXGINFO_ITEM,
@@ -25,17 +23,8 @@ from bmacdb.model import (
     Source,
     SymbolInfo,
 )
-from bmacdb.recorder.decision import Decision, OpenRun
-from bmacdb.recorder.events import (
-    ExchangeInfoUpdated,
-    Notice,
-    RunComplete,
-    RunLate,
-    RunProgress,
-    RunStarted,
-    Severity,
-    SymbolsChanged,
-)
+from bmacdb.recorder.decision import Decision
+from bmacdb.recorder.events import ExchangeInfoUpdated, Notice, Severity, SymbolsChanged
 from bmacdb.recorder.gaps import GapBook
 from bmacdb.recorder.messages import (
     Boundary,
@@ -50,16 +39,12 @@ from bmacdb.recorder.messages import (
     RowsOffered,
     Tick,
 )
+from bmacdb.recorder.runs import RunBook
 
-__all__ = ["REPAIR_DEADLINE_MS", "FeedState"]
+__all__ = ["FeedState"]
 
-REPAIR_DEADLINE_MS = 40_000
-"""How long after its boundary a run is waited for before what is missing is named."""
-
-_REPAIR_EVERY_MS = 10_000
 _EARLY_MS = 5_000  # a closed bar may come this much before our belief of the exchange's clock says that it closed
 _WAITED_MS = 1_000  # a bar that waited longer to be written, as on a full disk, was not ready when it was heard
-_LATE_RUNS = 2_000  # late runs remembered, so that a bar that comes after all completes its run
 
 
 class FeedState:
@@ -70,16 +55,12 @@ class FeedState:
         self.expected: set[str] = set()
         self.known: set[str] = set()
         self.latest: dict[str, int] = {}
-        self.runs: dict[int, OpenRun] = {}
-        self.live_from_ms: int | None = None
         self.unknown_frames = 0
-        self._newest_run_ms = 0
-        self._close_timeout_ms = close_timeout_ms
-        self._deadline_ms = max(REPAIR_DEADLINE_MS, close_timeout_ms + 2 * _REPAIR_EVERY_MS)
         self._page_rows = page_rows
         self._last: dict[str, Candle] = {}
         self._exginfo: tuple[SymbolInfo, ...] = ()
         self._gaps = GapBook(feed.interval, page_rows=page_rows)
+        self.runs = RunBook(feed, self._gaps, close_timeout_ms=close_timeout_ms)
         self._fetching: set[tuple[str, int, int]] = set()
 
     # Where it starts from
@@ -98,24 +79,17 @@ class FeedState:
         self.expected.update(expected)
         self.latest.update(latest)
         self.known.update(latest, self.expected)
-        for run, ready in unfinished:
-            # Killed before its deadline, a run has not named what it misses.
-            waiting = (set(run.missing) or self.expected) - ready
-            self.runs[run.run_time_ms] = OpenRun(
-                run.run_time_ms,
-                max(run.expected, len(waiting)),
-                waiting,
-                run.repaired,
-                run.last_item,
-                missing=run.missing or tuple(sorted(waiting)),
-                past_deadline=True,
-            )
+        self.runs.resume(unfinished, self.expected)
         self._gaps.resume(gaps, now_ms)
 
     def go_live(self, run_time_ms: int) -> None:
         """Every run from `run_time_ms` on is watched over; earlier bars are history's business."""
-        if self.live_from_ms is None:
-            self.live_from_ms = run_time_ms
+        self.runs.go_live(run_time_ms)
+
+    @property
+    def live_from_ms(self) -> int | None:
+        """The first run that is watched over; None before `go_live`."""
+        return self.runs.live_from_ms
 
     def open_gaps(self) -> int:
         """How many holes are neither filled nor proven absent."""
@@ -123,16 +97,7 @@ class FeedState:
 
     def delayed(self, into: Decision, now_ms: int) -> None:
         """What is in `into` could be written only now, for there was no room: nobody could read it before."""
-        into.ready = [replace(row, ready_at_ms=now_ms) for row in into.ready]
-        for row in into.ready:
-            run = self.runs.get(row.run_time_ms)
-            if run is None or row.item in (EXGINFO_ITEM, FUNDING_ITEM):
-                continue
-            if run.complete_at_ms is not None:
-                run.complete_at_ms = now_ms
-            if now_ms - run.run_time_ms >= self._deadline_ms:
-                run.missing = tuple(sorted({*run.missing, row.item}))
-            into.changed_runs[run.run_time_ms] = run
+        self.runs.delayed(into, now_ms)
 
     def not_fetched(self, fetch: Fetch) -> None:
         """A fetch that was decided could not be queued; it will be decided anew when it is due again."""
@@ -146,7 +111,7 @@ class FeedState:
             case CandleClosed(candle=candle, received_ms=received_ms):
                 self._arrived(candle, _taken_ms(received_ms, now_ms), into)
             case Boundary(run_time_ms=run_time_ms):
-                self._boundary(run_time_ms, now_ms, into)
+                self.runs.boundary(run_time_ms, self.expected, now_ms, into)
             case Tick():
                 self._tick(now_ms, into)
             case PageFetched():
@@ -178,104 +143,19 @@ class FeedState:
         if open_ms >= self.latest.get(symbol, -1):
             self.latest[symbol] = open_ms
             self._last[symbol] = candle
-        self._mark_ready(run_time_ms, candle, at_ms, into)
+        self.runs.ready(run_time_ms, candle, self.expected, at_ms, into)
         if symbol in self._gaps:
             self._settle(symbol, {open_ms}, (0, 0), at_ms, into)
 
-    def _mark_ready(self, run_time_ms: int, candle: Candle, at_ms: int, into: Decision) -> None:
-        run = self.runs.get(run_time_ms)
-        if run is None:
-            if self.live_from_ms is None or run_time_ms < self.live_from_ms or run_time_ms <= self._newest_run_ms:
-                return
-            run = self._open_run(run_time_ms, at_ms, into)
-        if candle.symbol not in run.waiting:
-            return
-        at_ms = max(at_ms, run.last_at_ms)  # a run is complete with its last item, and not before one of them
-        if not run.past_deadline and at_ms - run_time_ms >= self._deadline_ms:
-            self._deadline(run, at_ms, into)  # the tick that would have said so comes late on a busy machine
-        run.waiting.remove(candle.symbol)
-        run.repaired += candle.source is not Source.WS
-        run.last_item, run.last_at_ms = candle.symbol, at_ms
-        into.ready.append(Ready(run_time_ms, candle.symbol, at_ms, candle.source))
-        self._maybe_complete(run, at_ms, into)
-
-    def _maybe_complete(self, run: OpenRun, at_ms: int, into: Decision) -> None:
-        if run.complete_at_ms is not None or run.waiting or not run.expected:
-            if run.past_deadline:
-                into.changed_runs[run.run_time_ms] = run
-            return
-        run.complete_at_ms = at_ms
-        into.changed_runs[run.run_time_ms] = run
-        into.completed.append(run.run_time_ms)
-        into.events.append(
-            RunComplete(
-                at_ms,
-                self.feed.name,
-                run.run_time_ms,
-                run.expected,
-                run.repaired,
-                run.last_item,
-                run.last_at_ms,
-                at_ms - run.run_time_ms,
-            )
-        )
-
-    # Runs
-
-    def _open_run(self, run_time_ms: int, at_ms: int, into: Decision) -> OpenRun:
-        run = OpenRun(run_time_ms, len(self.expected), set(self.expected))
-        self.runs[run_time_ms] = run
-        self._newest_run_ms = max(self._newest_run_ms, run_time_ms)
-        into.changed_runs[run_time_ms] = run
-        into.events.append(RunStarted(at_ms, self.feed.name, run_time_ms, run.expected))
-        self._forget(at_ms)
-        return run
-
-    def _forget(self, now_ms: int) -> None:
-        """Drop the runs that nothing can change any more, and the oldest when too many are late."""
-        done = [
-            run.run_time_ms
-            for run in self.runs.values()
-            if run.complete_at_ms is not None and now_ms - run.run_time_ms > self._deadline_ms
-        ]
-        for run_time_ms in done + sorted(self.runs)[:-_LATE_RUNS]:
-            self.runs.pop(run_time_ms, None)
-
-    def _boundary(self, run_time_ms: int, now_ms: int, into: Decision) -> None:
-        if run_time_ms not in self.runs and run_time_ms > self._newest_run_ms:
-            self._open_run(run_time_ms, now_ms, into)
-
     def _tick(self, now_ms: int, into: Decision) -> None:
         late: dict[str, set[int]] = {}
-        for run in sorted(self.runs.values(), key=lambda run: run.run_time_ms):
-            if run.complete_at_ms is not None or run.past_deadline:
-                continue
-            elapsed_ms = now_ms - run.run_time_ms
-            if elapsed_ms >= self._deadline_ms:
-                self._deadline(run, now_ms, into)
-                continue
-            into.events.append(RunProgress(now_ms, self.feed.name, run.run_time_ms, run.ready, run.expected))
-            if elapsed_ms >= self._close_timeout_ms and now_ms >= run.next_fetch_ms:
-                run.next_fetch_ms = now_ms + _REPAIR_EVERY_MS
-                open_ms = self.feed.interval.shift(run.run_time_ms, -1)
-                for symbol in run.waiting:
-                    late.setdefault(symbol, set()).add(open_ms)
+        for symbol, open_ms in self.runs.late(now_ms, into):
+            late.setdefault(symbol, set()).add(open_ms)
         for symbol, opens in sorted(late.items()):
             for start_ms, end_ms in self._ranges(opens):
                 self._fetch(symbol, start_ms, end_ms, Purpose.LATE, into)
         for symbol, start_ms, end_ms in self._gaps.due(now_ms):
             self._fetch(symbol, start_ms, end_ms, Purpose.REPAIR, into)
-
-    def _deadline(self, run: OpenRun, now_ms: int, into: Decision) -> None:
-        run.past_deadline = True
-        run.missing = tuple(sorted({*run.missing, *run.waiting}))
-        into.changed_runs[run.run_time_ms] = run
-        if not run.missing:
-            return
-        into.events.append(RunLate(now_ms, self.feed.name, run.run_time_ms, run.expected, run.missing))
-        open_ms = self.feed.interval.shift(run.run_time_ms, -1)
-        for symbol in sorted(run.waiting):
-            self._open_gap(symbol, open_ms, run.run_time_ms, "late past the deadline", now_ms, into)
 
     def _ranges(self, opens: Collection[int]) -> list[tuple[int, int]]:
         """Open times as unbroken ranges [start, end) of a page at most."""
@@ -318,7 +198,8 @@ class FeedState:
                 if open_ms not in present and not self._gaps.holds(fetch.symbol, open_ms)
             ]
             for start_ms, end_ms in self._ranges(lacking):
-                self._open_gap(fetch.symbol, start_ms, end_ms, "not in the exchange's history", page.answered_ms, into)
+                reason = "not in the exchange's history"
+                into.note(self._gaps.add(fetch.symbol, start_ms, end_ms, reason, page.answered_ms))
             if lacking:
                 self._settle(fetch.symbol, present, asked, page.answered_ms, into)
 
@@ -332,19 +213,16 @@ class FeedState:
         if newest.open_time_ms > self.latest.get(symbol, -1):
             self.latest[symbol] = newest.open_time_ms
             self._last[symbol] = newest
-        first_ms = min((*self.runs, *(() if self.live_from_ms is None else (self.live_from_ms,))), default=None)
+        first_ms = self.runs.first_ms()
         if first_ms is None or interval.next(newest.open_time_ms) < first_ms:
             return
         for candle in page.candles:
             run_time_ms = interval.next(candle.open_time_ms)
             if run_time_ms >= first_ms:
-                if page.fetch.purpose is Purpose.LATE and candle.trade_num and self._awaited(candle):
+                late = page.fetch.purpose is Purpose.LATE and candle.trade_num
+                if late and self.runs.awaits(run_time_ms, symbol):
                     into.owed.append((symbol, candle.open_time_ms))
-                self._mark_ready(run_time_ms, candle, _taken_ms(page.answered_ms, now_ms), into)
-
-    def _awaited(self, candle: Candle) -> bool:
-        run = self.runs.get(self.feed.interval.next(candle.open_time_ms))
-        return run is not None and candle.symbol in run.waiting
+                self.runs.ready(run_time_ms, candle, self.expected, _taken_ms(page.answered_ms, now_ms), into)
 
     def _failed(self, failure: FetchFailed, now_ms: int, into: Decision) -> None:
         fetch = failure.fetch
@@ -361,14 +239,15 @@ class FeedState:
         interval, opens = self.feed.interval, dict[str, set[int]]()
         into.offers.append(offer)
         into.funding_rates += offer.funding_rates
-        into.gaps.update({(gap.symbol, gap.gap_start_ms): gap for gap in offer.gaps})
+        for gap in offer.gaps:
+            into.note(gap)
         for candle in offer.candles:
             run_time_ms = interval.next(candle.open_time_ms)
             if interval.on_grid(candle.open_time_ms) and run_time_ms <= now_ms:
                 into.candles.append(candle)
                 opens.setdefault(candle.symbol, set()).add(candle.open_time_ms)
                 if run_time_ms in self.runs:
-                    self._mark_ready(run_time_ms, candle, now_ms, into)
+                    self.runs.ready(run_time_ms, candle, self.expected, now_ms, into)
         for symbol in opens.keys() & self.known:
             self.latest[symbol] = max(self.latest.get(symbol, -1), *opens[symbol])
         for symbol in opens:
@@ -380,10 +259,6 @@ class FeedState:
 
     # Gaps
 
-    def _open_gap(self, symbol: str, start_ms: int, end_ms: int, reason: str, now_ms: int, into: Decision) -> None:
-        gap = self._gaps.add(symbol, start_ms, end_ms, reason, now_ms)
-        into.gaps[symbol, gap.gap_start_ms] = gap
-
     def _settle(
         self, symbol: str, present: Collection[int], asked: tuple[int, int], answered_ms: int, into: Decision
     ) -> None:
@@ -391,16 +266,9 @@ class FeedState:
         for gap in self._gaps.settle(
             symbol, present=present, asked=asked, evidence_ms=evidence_ms, answered_ms=answered_ms
         ):
-            into.gaps[symbol, gap.gap_start_ms] = gap
+            into.note(gap)
             if gap.state is GapState.ABSENT:
-                self._stop_waiting(symbol, gap)
-
-    def _stop_waiting(self, symbol: str, absent: Gap) -> None:
-        """A bar that the exchange never made keeps its run incomplete for good: stop remembering that run for it."""
-        for open_ms in self.feed.interval.opens(absent.gap_start_ms, absent.gap_end_ms):
-            run = self.runs.get(self.feed.interval.next(open_ms))
-            if run is not None and run.past_deadline and run.waiting <= {symbol}:
-                del self.runs[run.run_time_ms]
+                self.runs.absent(gap)
 
     # Symbols
 
@@ -427,12 +295,7 @@ class FeedState:
             into.events.append(SymbolsChanged(now_ms, self.feed.name, tuple(sorted(listed)), tuple(sorted(delisted))))
         for symbol in sorted(delisted):
             self._last_bars(symbol, now_ms, into, forming=starting)
-        for run in list(self.runs.values()):
-            if run.waiting & delisted and not run.past_deadline:
-                run.expected -= len(run.waiting & delisted)
-                run.waiting -= delisted
-                into.changed_runs[run.run_time_ms] = run
-                self._maybe_complete(run, now_ms, into)
+        self.runs.delisted(delisted, now_ms, into)
 
     def _last_bars(self, symbol: str, now_ms: int, into: Decision, *, forming: bool) -> None:
         """What a delisted symbol closed unheard is a gap: REST has the last bar only a while after its close, and then
@@ -444,7 +307,7 @@ class FeedState:
         if forming:
             end_ms = interval.next(end_ms)
         if start_ms < end_ms:
-            self._open_gap(symbol, start_ms, end_ms, "delisted before it was heard", now_ms, into)
+            into.note(self._gaps.add(symbol, start_ms, end_ms, "delisted before it was heard", now_ms))
 
 
 def _taken_ms(heard_ms: int, now_ms: int) -> int:

@@ -23,6 +23,7 @@ class OpenRun:
     last_at_ms: int = 0
     missing: tuple[str, ...] = ()
     past_deadline: bool = False
+    absent: set[str] = field(default_factory=set)  # of `waiting`: the exchange never made their bar
     complete_at_ms: int | None = None
     next_fetch_ms: int = 0
 
@@ -74,6 +75,10 @@ class Decision:
     def runs(self) -> dict[int, Run]:
         """The rows of the runs that changed, as they stand now, so that they agree with the rows beside them."""
         return {run_time_ms: run.row() for run_time_ms, run in self.changed_runs.items()}
+
+    def note(self, gap: Gap) -> None:
+        """Write `gap`, in the place of what was to be written of it."""
+        self.gaps[gap.symbol, gap.gap_start_ms] = gap
 
     def batch(self, feed: str, now_ms: int) -> Batch | None:
         """The transaction, or None when there is nothing to write."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bmacdb.interval import MINUTE_MS
 from bmacdb.model import Gap, GapState, Run
-from bmacdb.recorder.decide import REPAIR_DEADLINE_MS, FeedState
+from bmacdb.recorder.decide import FeedState
 from bmacdb.recorder.decision import Decision
 from bmacdb.recorder.events import RunComplete, RunLate, SymbolsChanged
 from bmacdb.recorder.messages import Boundary, FetchFailed, Message, Purpose, Tick
+from bmacdb.recorder.runs import REPAIR_DEADLINE_MS
 
 from .support import FEED, T0, candle, closed, listed, live_state, page
 
@@ -150,18 +152,24 @@ def test_repair_goes_on_and_the_run_keeps_the_name_of_what_was_late() -> None:
     assert state.open_gaps() == 0
 
 
-def test_a_bar_the_exchange_never_made_becomes_absent_and_is_not_asked_for_again() -> None:
-    state = live_state("BTCUSDT")
+@pytest.mark.parametrize("symbols", [("BTCUSDT",), ("BTCUSDT", "ETHUSDT")])
+def test_a_bar_the_exchange_never_made_becomes_absent_and_is_not_asked_for_again(symbols: tuple[str, ...]) -> None:
+    """The run that waits for it, or for several such, is forgotten with the last of them."""
+    state = live_state(*symbols)
     take(state, Boundary(FEED.name, T0), at_ms=T0)
     take(state, Tick(FEED.name), at_ms=T0 + REPAIR_DEADLINE_MS)
     for n in range(15):
         run_time_ms = T0 + (n + 1) * MINUTE_MS
-        take(state, closed("BTCUSDT", run_time_ms - MINUTE_MS), at_ms=run_time_ms + 50)
+        bars = [closed(symbol, run_time_ms - MINUTE_MS) for symbol in symbols]
+        take(state, *bars, at_ms=run_time_ms + 50)
     at_ms = T0 + 15 * MINUTE_MS
-    (fetch,) = take(state, Tick(FEED.name), at_ms=at_ms).fetches
-    answer = page("BTCUSDT", fetch.start_ms, fetch.end_ms, [T0], purpose=Purpose.REPAIR, answered_ms=at_ms)
-    decision = take(state, answer, at_ms=at_ms)
-    assert [gap.state for gap in decision.gaps.values()] == [GapState.ABSENT]
+    fetches = take(state, Tick(FEED.name), at_ms=at_ms).fetches
+    assert sorted(fetch.symbol for fetch in fetches) == sorted(symbols)
+    for fetch in fetches:
+        assert T0 in state.runs
+        answer = page(fetch.symbol, fetch.start_ms, fetch.end_ms, [T0], purpose=Purpose.REPAIR, answered_ms=at_ms)
+        decision = take(state, answer, at_ms=at_ms)
+        assert [gap.state for gap in decision.gaps.values()] == [GapState.ABSENT]
     assert T0 not in state.runs
     assert not take(state, Tick(FEED.name), at_ms=at_ms + 24 * 60 * MINUTE_MS).fetches
 

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from bmacdb.exchange.simulated import SimulatedExchange
-from bmacdb.recorder.decide import REPAIR_DEADLINE_MS
+from bmacdb.recorder.runs import REPAIR_DEADLINE_MS
 from bmacdb.symbols import parse_feed
 from tests.acceptance.support import query
 
