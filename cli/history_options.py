@@ -228,19 +228,22 @@ class Asking:
         return client, clock
 
     async def known(self, wanted: Choice) -> dict[str, SymbolInfo]:
-        """What is known of the feed's symbols: from the record, else from the exchange, as far as it answers."""
+        """What is known of the market's symbols: from the record, and from the exchange, as far as it answers.
+
+        The record knows the symbols of its feed alone, and the archive has those of the other feeds as well.
+        """
         from bmacdb.exchange.rest import retrying
 
         known = wanted.known()
-        if known or wanted.feed.market is not Market.USDT_FUTURES:
+        if wanted.feed.market is not Market.USDT_FUTURES:
             return known  # elsewhere the name tells what a symbol is
         client, clock = self.rest(wanted.feed.market)
         try:
             info = await retrying(client.exchange_info, clock=clock, attempts=2)
         except ExchangeError as error:
             say(f"Stocks and metals cannot be told from coins, and are taken for coins: {error}")
-            return {}
-        return {one.symbol: one for one in info.symbols}
+            return known
+        return {one.symbol: one for one in info.symbols} | known
 
     async def symbols(self, wanted: Choice, *, funding: bool = False) -> tuple[str, ...]:
         """The archive's symbols of the feed, or the chosen ones. Raises UsageError when there is none."""

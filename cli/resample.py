@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register", "resample"]
 
-_PIECE_PARTS = 1_000_000
+_PIECE_PARTS = 250_000  # a transaction
 
 
 def resample(
