@@ -19,6 +19,7 @@ BmacdbError
     └── ReadError           a reader could not get what it asked for
         ├── QueryFailed     the query itself: syntax, names, types, memory
         │   └── QueryRefused  a live recorder answers questions, and this was none
+        ├── QueryTooSlow    no answer in the time that was given
         └── NothingToRead   neither a recorder that answers nor a file that opens
 """
 
@@ -38,6 +39,7 @@ __all__ = [
     "NothingToRead",
     "QueryFailed",
     "QueryRefused",
+    "QueryTooSlow",
     "RateLimited",
     "ReadError",
     "Rejected",
@@ -157,6 +159,10 @@ class QueryFailed(ReadError):
 
 class QueryRefused(QueryFailed):
     """A live recorder answers queries alone; this was something else, or reached for files, settings or secrets."""
+
+
+class QueryTooSlow(ReadError):
+    """The answer was not there in the time that its asker had."""
 
 
 class NothingToRead(ReadError):

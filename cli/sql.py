@@ -30,6 +30,10 @@ def sql(
     db: Annotated[Path, typer.Option(metavar="FILE", help="The database.")] = Path("bmac.duckdb"),
     format: Annotated[str, typer.Option(metavar="NAME", help="table, csv, json, parquet or arrow.")] = "table",
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="[default: stdout]")] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Wait no longer for it [default: until it comes]."),
+    ] = None,
 ) -> None:
     """Ask the database, whether a recorder has it open or not.
 
@@ -47,7 +51,7 @@ def sql(
     if not text.strip():
         return  # nothing was asked
     with connect(db) as reader:
-        table = reader.sql(text).arrow()
+        table = reader.sql(text, timeout=timeout).arrow()
     emit(table, format, output)
 
 
@@ -149,6 +153,8 @@ def _prompt(reader: Reader) -> int:
             emit(reader.sql("\n".join(lines)).arrow())
         except BmacdbError as error:
             print(f"Error: {error}", file=sys.stderr)
+        except KeyboardInterrupt:
+            print()
         lines.clear()
 
 

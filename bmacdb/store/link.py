@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
 from bmacdb.errors import FileHeld, NothingToRead, QueryFailed, QueryRefused
+from bmacdb.store.aside import aside
 from bmacdb.store.extensions import load_quack
 from bmacdb.store.faults import opening_error
 from bmacdb.store.literals import literal
@@ -23,6 +25,7 @@ _LOST = re.compile(
     r"database was closed|HTTP (GET|POST) error",
     re.I,
 )
+_GOODBYE_S = 2.0
 _REFUSED = re.compile(r"the recorder refuses this query: (.*)|authorization failed", re.I)
 
 
@@ -55,25 +58,42 @@ class LiveLink:
         except BaseException:
             self._connection.close()
             raise
+        self._busy = threading.Lock()
 
-    def ask(self, query: str) -> pa.Table:
-        """The answer to a query that runs at the recorder. Raises LinkLost, QueryRefused, QueryFailed."""
+    def ask(self, query: str, timeout: float | None = None) -> pa.Table:
+        """The answer to a query that runs at the recorder. Raises LinkLost, QueryRefused, QueryFailed.
+
+        After TimeoutError or KeyboardInterrupt the link is still waiting for the answer: leave it, with `close`.
+        """
+        text = f"FROM quack_query_by_name('db', {literal(query)})"
+
+        def answer() -> pa.Table:
+            with self._busy:
+                return self._connection.execute(text).to_arrow_table()
+
         try:
-            return self._connection.execute(f"FROM quack_query_by_name('db', {literal(query)})").to_arrow_table()
+            return aside(answer, timeout)
         except duckdb.Error as error:
             raise _told(error, query) from error
 
     def close(self) -> None:
-        # Detaching says goodbye to the recorder, which else keeps the session.
-        with contextlib.suppress(duckdb.Error):
-            self._connection.execute("DETACH db")
-        self._connection.close()
+        """Say goodbye to the recorder, which else keeps the session; where an answer is awaited, once it is there."""
+
+        def leave() -> None:
+            with self._busy:
+                with contextlib.suppress(duckdb.Error):
+                    self._connection.execute("DETACH db")
+                self._connection.close()
+
+        with contextlib.suppress(TimeoutError):
+            aside(leave, 0.0 if self._busy.locked() else _GOODBYE_S)
 
 
-def ask_file(path: Path, query: str) -> pa.Table:
+def ask_file(path: Path, query: str, timeout: float | None = None) -> pa.Table:
     """The answer to a query from a file at rest, which is closed again at once: a recorder may want to start.
 
-    Raises FileHeld when a process has it for writing, NothingToRead, QueryFailed and what `opening_error` tells.
+    Raises FileHeld when a process has it for writing, NothingToRead, QueryFailed, TimeoutError and what `opening_error`
+    tells.
     """
     if not path.exists():
         raise NothingToRead(
@@ -90,12 +110,22 @@ def ask_file(path: Path, query: str) -> pa.Table:
                 pid=problem.pid,
             ) from error
         raise problem from error
+    overdue = None if timeout is None else threading.Timer(timeout, connection.interrupt)
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        if overdue is not None:
+            overdue.start()
         return connection.execute(query).to_arrow_table()
+    except duckdb.InterruptException as error:
+        raise TimeoutError from error
     except duckdb.Error as error:
         raise _told(error, query) from error
+    except RuntimeError as error:  # as DuckDB calls Ctrl-C
+        raise KeyboardInterrupt from error
     finally:
+        if overdue is not None:
+            overdue.cancel()
+        connection.interrupt()  # after Ctrl-C, closing would wait for the query
         connection.close()
 
 

@@ -18,7 +18,7 @@ from typing import Self
 import pyarrow as pa
 
 from bmacdb.clock import Clock, SystemClock, from_ms, to_ms
-from bmacdb.errors import FileHeld, NothingToRead, UsageError, did_you_mean
+from bmacdb.errors import FileHeld, NothingToRead, QueryTooSlow, UsageError, did_you_mean
 from bmacdb.sql import queries
 from bmacdb.store import sidefile
 from bmacdb.store.link import LinkLost, LiveLink, ask_file
@@ -88,15 +88,24 @@ class Reader:
 
     # Asking
 
-    def sql(self, query: str, params: Sequence[object] | Mapping[str, object] | None = None) -> Result:
+    def sql(
+        self,
+        query: str,
+        params: Sequence[object] | Mapping[str, object] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> Result:
         """Ask anything in SQL: tables of `main` (`candles WHERE feed = …`) or of a feed (`usdt_perp_5m.candles`).
 
         `params` are values for `?`, `$1` or `$name`; they get into the query as typed literals, never as text.
+        `timeout`: seconds after which waiting ends with QueryTooSlow. A live recorder works on such a query to its end.
         Raises QueryRefused (a live recorder answers questions alone), QueryFailed, FileHeld, NothingToRead, UsageError.
         """
-        return Result(self._ask(bind(query, params)))
+        if timeout is not None and timeout <= 0:
+            raise UsageError(f"timeout {timeout} is not above 0: give seconds, or None for as long as it takes.")
+        return Result(self._ask(bind(query, params), timeout))
 
-    def _ask(self, query: str) -> pa.Table:
+    def _ask(self, query: str, timeout: float | None) -> pa.Table:
         until = monotonic() + self._patience
         with self._lock:
             while True:
@@ -104,7 +113,17 @@ class Reader:
                     raise UsageError(f"this reader of {self.path} is closed: connect again.")
                 try:
                     link = self._connected()
-                    return ask_file(self.path, query) if link is None else link.ask(query)
+                    return ask_file(self.path, query, timeout) if link is None else link.ask(query, timeout)
+                except TimeoutError as error:
+                    alive = self._link is not None
+                    self._drop()
+                    raise QueryTooSlow(
+                        f"the query took longer than {timeout:g} s: bound it by time and symbol, or wait longer."
+                        + (" The recorder still works on it, behind everything else." if alive else "")
+                    ) from error
+                except KeyboardInterrupt:
+                    self._drop()
+                    raise
                 except LinkLost as error:
                     self._drop()
                     if monotonic() > until:

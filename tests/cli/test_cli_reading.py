@@ -62,6 +62,10 @@ async def test_sql_asks_the_file_at_rest(served: Served, tmp_path: Path) -> None
         *BMACDB, "sql", "SELECT count(*) AS n FROM candles", "--db", str(served.path), "--format=csv"
     )
     assert (status, out) == (0, "n\n9\n")
+    slow = "SELECT sum(hash(a.range + b.range)) FROM range(100000000) AS a, range(1000) AS b"
+    status, out, err = await run(*BMACDB, "sql", slow, "--db", str(served.path), "--timeout", "0.5")
+    assert (status, out) == (1, "")
+    assert "longer than 0.5 s" in err
     status, _, err = await run(*BMACDB, "sql", "SELECT 1", "--db", str(tmp_path / "none.duckdb"))
     assert status == 1
     assert "does not exist" in err

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +18,7 @@ import pytest
 
 import bmacdb
 from bmacdb.clock import SystemClock, from_ms
-from bmacdb.errors import FileHeld, NothingToRead, QueryFailed, QueryRefused, UsageError
+from bmacdb.errors import FileHeld, NothingToRead, QueryFailed, QueryRefused, QueryTooSlow, UsageError
 from bmacdb.store import sidefile
 from bmacdb.store.reader import Reader, connect
 from bmacdb.store.serve import Server
@@ -99,6 +102,47 @@ async def test_frames_of_every_kind(served: Served) -> None:
     assert result.one() == result.rows()[0]
     assert result.rows()[0][1] == datetime.fromtimestamp((FIRST_MS - MINUTE_MS) / 1000, UTC)
     assert repr(result).startswith("<Result 3 rows: symbol")
+
+
+SLOW = "SELECT sum(hash(a.range + b.range)) FROM range(100000000) AS a, range({}) AS b"
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["live", "at rest"])
+async def test_waiting_for_an_answer_can_be_bounded(served: Served, live: bool) -> None:
+    """A query that takes longer than its asker has is an error that says so, and the reader goes on."""
+    if not live:
+        await served.server.close()
+        await served.store.close()
+    with connect(served.path) as reader:
+
+        def ask() -> None:
+            with pytest.raises(QueryTooSlow, match=r"longer than 0.2 s.*(still works on it)?"):
+                reader.sql(SLOW.format(1 if live else 1000), timeout=0.2)
+            assert reader.sql("SELECT count(*) FROM candles", timeout=60).one() == (9,)
+            with pytest.raises(UsageError, match="timeout 0 is not above 0"):
+                reader.sql("SELECT 1", timeout=0)
+
+        await asyncio.to_thread(ask)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send itself Ctrl-C there")
+@pytest.mark.parametrize("live", [True, False], ids=["live", "at rest"])
+def test_ctrl_c_ends_the_waiting_and_not_the_reader(
+    start_recorder: Callable[[], subprocess.Popen[str]], tmp_path: Path, live: bool
+) -> None:
+    """Whoever asked too much can press Ctrl-C, and ask again."""
+    recorder = start_recorder()
+    if not live:
+        recorder.communicate()
+    with connect(tmp_path / "bmac.duckdb") as reader:
+        rows = reader.sql("SELECT count(*) FROM candles").one()
+        pressed = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+        pressed.start()
+        with pytest.raises(KeyboardInterrupt):
+            reader.sql(SLOW.format(1000))
+        pressed.join()
+        assert reader.sql("SELECT count(*) FROM candles").one() >= rows
+        recorder.kill()
 
 
 async def test_errors_say_what_is_wrong(served: Served, tmp_path: Path) -> None:
