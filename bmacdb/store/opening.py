@@ -43,6 +43,8 @@ def connect(path: Path, options: Mapping[str, object]) -> duckdb.DuckDBPyConnect
             config={
                 "checkpoint_threshold": CHECKPOINT_THRESHOLD,
                 "autoinstall_known_extensions": "false",  # no network behind the user's back
+                # Its allocator gives memory back only when it is called again, which after a checkpoint takes a while.
+                "allocator_background_threads": "true",
                 # A dead instance must still take the order to stop its server: the Store reopens it at once anyway.
                 "disable_database_invalidation": "true",
                 **{name: str(value) for name, value in options.items()},
