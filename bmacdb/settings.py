@@ -79,23 +79,33 @@ def _number(value: object) -> object:
     return value
 
 
+def _content(value: str) -> str:
+    """The text itself, or what is in the file that @FILE names."""
+    if not value.startswith("@"):
+        return value
+    path = Path(value[1:]).expanduser()
+    try:
+        return path.read_text("utf-8")
+    except (OSError, ValueError) as exc:
+        why = (isinstance(exc, OSError) and exc.strerror) or "it is no text in UTF-8"
+        raise ValueError(f"cannot read the file {path}: {why}. Behind @ stands the name of a text file") from exc
+
+
 def _from_json(value: object) -> object:
     """Tables may be given as JSON text, or as @FILE that holds it, where a table cannot stand."""
     if not isinstance(value, str):
         return value
+    text = _content(value)
     try:
-        return json.loads(Path(value[1:]).expanduser().read_text("utf-8") if value.startswith("@") else value)
-    except (OSError, ValueError) as exc:
+        return json.loads(text)
+    except ValueError as exc:
         raise PydanticCustomError("no_table", "not a table") from exc
 
 
 def _alerts(value: object) -> object:
     """URLs in one text are parted by spaces or line ends: commas belong to some of them."""
-    if isinstance(value, str) and value.startswith("@"):
-        try:
-            value = Path(value[1:]).expanduser().read_text("utf-8")
-        except (OSError, ValueError) as exc:
-            raise PydanticCustomError("no_file", "not a file of URLs") from exc
+    if isinstance(value, str):
+        value = _content(value)
     urls = value.split() if isinstance(value, str) else value
     if isinstance(urls, list | tuple) and any(not isinstance(url, str) or "://" not in url for url in urls):
         raise PydanticCustomError("no_urls", "not URLs")

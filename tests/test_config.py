@@ -291,7 +291,8 @@ def test_a_table_may_come_as_json_text_or_from_a_file(tmp_path: Path) -> None:
         settings = load(tmp_path, environ, **FEED, **flags)
         assert settings.dingding is not None
         assert settings.dingding["error"].access_token is not None
-    assert "--dingding" in refused(tmp_path, dingding="@no-such-file", **FEED)
+    assert "--dingding: cannot read the file no-such-file" in refused(tmp_path, dingding="@no-such-file", **FEED)
+    assert "--alerts: cannot read the file no-such-file" in refused(tmp_path, alerts="@no-such-file", **FEED)
 
 
 def test_the_environments_proxy_is_used_but_never_for_this_machine(tmp_path: Path) -> None:
