@@ -248,6 +248,17 @@ class RestClient:
         """The body of a request that was served."""
         what = f"{self.market} {path}{''.join(f' {params[name]}' for name in ('symbol', 'interval') if name in params)}"
         timeout_s = self._timeout_s * patience
+        try:
+            return await self._ask(path, params, what, weight=weight, urgent=urgent, timeout_s=timeout_s)
+        except Unreachable as error:
+            # (What has no weight has a limit of requests instead, and took leave for one.)
+            if not weight or not isinstance(error.__cause__, _HungUp):
+                raise
+        return await self._ask(path, params, what, weight=weight, urgent=urgent, timeout_s=timeout_s)
+
+    async def _ask(
+        self, path: str, params: dict[str, str], what: str, *, weight: int, urgent: bool, timeout_s: float
+    ) -> _Answer:
         with await self._budget.acquire(weight, urgent=urgent) as lease:
             sent = self._clock.monotonic()
             with _translated(what, timeout_s):
@@ -257,6 +268,7 @@ class RestClient:
                     proxy=self._proxy,
                     timeout=aiohttp.ClientTimeout(total=timeout_s),
                     allow_redirects=False,
+                    middlewares=(_once,),
                 ) as response:
                     received = self._clock.monotonic()
                     status, headers = response.status, response.headers
@@ -307,6 +319,21 @@ def _closed(
 
 async def _off_loop(body: bytes, parse: Callable[[bytes], T]) -> T:
     return parse(body) if len(body) < _OFF_LOOP_BYTES else await asyncio.to_thread(parse, body)
+
+
+class _HungUp(aiohttp.ClientConnectionError):
+    """The exchange closed the connection and gave no answer: most often one that had been idle, before it got to read
+    the request. But it may have counted it."""
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from asking again by itself, of which the budget would not know."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _HungUp(str(error) or type(error).__name__) from error
 
 
 @contextmanager

@@ -24,13 +24,15 @@ NOW_MS = 29_833_333 * 60_000 + 20_000
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server says: `body` as it is, or as JSON. `delay_s` before it, `torn` leaves half of it out."""
+    """What the server says: `body` as it is, or as JSON. `delay_s` before it, `torn` leaves half of it out; `hung_up`
+    closes the connection instead."""
 
     body: object = b"[]"
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
     torn: bool = False
+    hung_up: bool = False
 
     @property
     def data(self) -> bytes:
@@ -65,6 +67,8 @@ class ScriptedServer:
             answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer.delay_s:
             await asyncio.sleep(answer.delay_s)
+        if answer.hung_up:
+            request.transport.abort()
         if not answer.torn:
             return web.Response(body=answer.data, status=answer.status, headers=answer.headers)
         response = web.StreamResponse(status=answer.status, headers={"Content-Length": str(len(answer.data))})

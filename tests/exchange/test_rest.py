@@ -279,6 +279,24 @@ async def test_no_answer_in_time_is_unreachable() -> None:
             await ask(client)
 
 
+async def test_a_connection_that_breaks_without_an_answer_is_asked_again_at_its_weight() -> None:
+    """The exchange closes connections that were idle; it may have counted what it did not answer, so both count."""
+    answers = [Answer(hung_up=True), rows(MINUTE, THIS_MINUTE - 2 * MINUTE_MS)]
+    async with serving(*answers) as server, client_of(server, Market.SPOT) as (client, budget):
+        assert len(await ask(client)) == 1
+        assert len(server.paths) == 2
+        assert budget.used == 4
+
+
+async def test_an_exchange_that_always_hangs_up_is_unreachable() -> None:
+    """It is asked twice, and not a third time behind the budget's back."""
+    async with serving(Answer(hung_up=True)) as server, client_of(server, Market.SPOT) as (client, budget):
+        with pytest.raises(Unreachable):
+            await ask(client)
+        assert len(server.paths) == 2
+        assert budget.used == 4
+
+
 async def test_nobody_listening_is_unreachable() -> None:
     """A refused connection."""
     with socket.socket() as taken:
