@@ -11,12 +11,13 @@ from bmacdb.model import Feed
 from bmacdb.recorder.events import Notice, Report, Severity
 from bmacdb.store.writer import Store
 
-__all__ = ["Housekeeping"]
+__all__ = ["LARGE_WAL", "Housekeeping"]
 
 _LOOK_EVERY_S = 1.0
 _RETAIN_EVERY_S = 60.0
-_LARGE_WAL = 6 * 1024 * 1024  # bytes; a checkpoint of it takes some tens of milliseconds
-_HUGE_WAL = 4 * _LARGE_WAL
+LARGE_WAL = 6 * 1024 * 1024
+"""Bytes of the write-ahead log that are worth a checkpoint, which takes some tens of milliseconds."""
+_HUGE_WAL = 4 * LARGE_WAL
 """A recorder that is behind has no quiet moments, and what its log holds is in memory, too."""
 _QUIET_S = 2.0  # seconds before the next boundary in which no checkpoint is begun
 
@@ -47,7 +48,7 @@ class Housekeeping:
                     await self._retain(self._keep)
                     retained = self._clock.monotonic()
                 wal_bytes = self._store.wal_bytes()
-                if wal_bytes > _HUGE_WAL or (wal_bytes > _LARGE_WAL and self._quiet()):
+                if wal_bytes > _HUGE_WAL or (wal_bytes > LARGE_WAL and self._quiet()):
                     await self._store.checkpoint()
             except StoreFull as error:
                 self._report(Notice(self._clock.now_ms(), Severity.ERROR, "store", str(error)))

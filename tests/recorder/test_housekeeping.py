@@ -23,7 +23,7 @@ async def test_a_recorder_that_is_behind_checkpoints_as_well(tmp_path: Path) -> 
     told: list[Event] = []
     async with opened(tmp_path / "a.duckdb") as store:
         minute = 0
-        while store.wal_bytes() < 25 * 1024 * 1024:
+        while store.wal_bytes() < 13 * 1024 * 1024:
             await store.commit(replace(period(minute, symbols=_SYMBOLS), ready=(), runs=()))
             minute += 1
         housekeeping = Housekeeping(
