@@ -45,7 +45,13 @@ def _moments(older: State, newer: State) -> State:
     count = first + second
     share = second / np.maximum(count, 1)
     away = other - mean
-    return count, mean + away * share, spread + more + away * away * (first * share)
+    middle = away * share
+    middle += mean
+    away *= away
+    away *= first * share
+    away += spread
+    away += more
+    return count, middle, away
 
 
 def _deviation(state: State, ddof: int, root: Callable[[Any], Any]) -> Any:
