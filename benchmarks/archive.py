@@ -6,8 +6,8 @@ Makes months of minute bars as the archive has them (zips of 43 200 rows or so),
 DuckDB on one thread and the process bound to one core, where the system can do that, and prints rows a second (of real
 time, and of processor time, which a busy machine does not change), resident memory, and bytes a candle after the
 checkpoint. `--again` imports the same files a second time, which compares every bar and
-writes none. `--beside` imports through the intake of a recorder instead, and prints how long whole periods of 600
-symbols take to commit without it and with it.
+writes none. `--beside` imports from a process of its own through the intake of a recorder instead, and prints how long
+whole periods of 600 symbols take to commit while it does and while it does not, in turns.
 """
 
 from __future__ import annotations
@@ -15,8 +15,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import psutil
@@ -32,6 +38,7 @@ from bmacdb.interval import MINUTE_MS
 from bmacdb.model import Candle, Source
 from bmacdb.recorder.decide import FeedState
 from bmacdb.recorder.dispatch import Dispatcher, FeedEdges
+from bmacdb.recorder.housekeeping import LARGE_WAL
 from bmacdb.recorder.messages import CandleClosed, Message, RowsOffered, Stop
 from bmacdb.store import sidefile
 from bmacdb.store.intake import Intake, IntakeClient, Offer
@@ -43,16 +50,19 @@ __all__ = ["main"]
 FEED = parse_feed("usdt_perp_1m")
 _LIVE_MS = 1_795_453_200_000
 MONTHS = ("2026-02", "2026-03", "2026-04", "2026-05", "2026-06", "2026-07")
+DAYS = tuple(f"2026-07-{day:02}" for day in range(1, 29))
+_TURN = 5  # periods
 
 
-def make(folder: Path, count: int) -> list[Found]:
-    """`count` files, in the archive's layout, in order of time."""
-    exchange = SimulatedExchange(symbols=max(count // len(MONTHS), 1) + 1, start_ms=1_795_453_200_000)
+def make(folder: Path, count: int, times: Sequence[str] = MONTHS) -> list[Found]:
+    """`count` files, in the archive's layout, in order of time: of months or of days."""
+    exchange = SimulatedExchange(symbols=max(count // len(times), 1) + 1, start_ms=1_795_453_200_000)
     symbols = [one.symbol for one in exchange.universe.trading(FEED.market, exchange.start_ms)]
+    cadence = "monthly" if times is MONTHS else "daily"
     found = []
-    for month in MONTHS:
+    for time_ in times:
         for symbol in symbols:
-            key = f"data/futures/um/monthly/klines/{symbol}/1m/{symbol}-1m-{month}.zip"
+            key = f"data/futures/um/{cadence}/klines/{symbol}/1m/{symbol}-1m-{time_}.zip"
             file = parse_key(key)
             if file is None or len(found) == count:
                 continue
@@ -122,45 +132,81 @@ class Live:
         await done.wait()
 
 
-async def beside(database: Path, files: list[Found], periods: int) -> tuple[list[float], list[float], float]:
-    """Seconds that periods take to commit: alone, and while files are imported through the intake; rows a second."""
+def feed_days(address: sidefile.Live, database: Path, files: list[Found], go: Event, rows: Synchronized[int]) -> None:
+    """A process that gives files of a day to the recorder at `address` whenever it may `go`; counts what was taken."""
+
+    async def feeding() -> None:
+        clock = SystemClock()
+        sink = RecorderSink(await IntakeClient.connect(address), FEED, clock, database)
+        for found in files:
+            await asyncio.to_thread(go.wait)
+            _, totals = await load([found], sink, clock=clock)
+            rows.value += totals.rows
+        await sink.close()
+
+    with without_pandas():
+        asyncio.run(feeding())
+
+
+@dataclass
+class Beside:
+    """Seconds that periods took to commit, alone and beside an import of `rows_per_s`; and what checkpoints took,
+    which a recorder makes in the quiet between two periods."""
+
+    alone: list[float] = field(default_factory=list)
+    beside: list[float] = field(default_factory=list)
+    checkpoints: list[float] = field(default_factory=list)
+    rows_per_s: float = 0.0
+
+
+async def beside(database: Path, files: list[Found], periods: int) -> Beside:
+    """Measure, in turns."""
+    sys.setswitchinterval(0.0005)  # as the recorder does
     store = await Store.open(database, clock=ManualClock(_LIVE_MS))
     await store.add_feed(FEED, num_candles=1500)
     live = Live(store, 600)
     running = asyncio.create_task(live.dispatcher.run())
     intake = await Intake.start(live.take, token="x")
     address = sidefile.Live(0, 0, "x", os.getpid(), 0.0, 0, "", intake.port)
-    sink = RecorderSink(await IntakeClient.connect(address), FEED, live.clock, database)
-    alone, beside = [], []
-    for number in range(periods):
-        alone.append(await live.period(number))
+    processes = get_context("spawn")
+    go, rows = processes.Event(), processes.Value("q", 0)
+    feeder = processes.Process(target=feed_days, args=(address, database, files, go, rows), daemon=True)
+    feeder.start()
+    go.set()
+    while not rows.value:  # it takes a second to come up
+        await asyncio.sleep(0.01)
+    found = Beside()
+    seconds, count = 0.0, 0
+    for number in range(2 * periods):
+        fed = number // _TURN % 2 == 1
+        if number % _TURN == 0:
+            (go.set if fed else go.clear)()
+            await asyncio.sleep(0.3)  # what was under way is over
+            started, before = time.perf_counter(), rows.value
+        (found.beside if fed else found.alone).append(await live.period(number))
+        if store.wal_bytes() > LARGE_WAL:
+            begun = time.perf_counter()
+            await store.checkpoint()
+            found.checkpoints.append(time.perf_counter() - begun)
         await asyncio.sleep(0.1)
-    started, rows = time.perf_counter(), 0
-
-    async def importing() -> None:
-        nonlocal rows
-        for found in files:
-            _, totals = await load([found], sink, clock=SystemClock())
-            rows += totals.rows
-
-    flood = asyncio.create_task(importing())
-    for number in range(periods, 2 * periods):
-        beside.append(await live.period(number))
-        await asyncio.sleep(0.1)
-    seconds = time.perf_counter() - started
-    flood.cancel()
-    await asyncio.wait({flood})
-    await sink.close()
+        if fed and number % _TURN == _TURN - 1:
+            seconds, count = seconds + time.perf_counter() - started, count + rows.value - before
+    if not feeder.is_alive():
+        raise AssertionError("the import ended before the measurement: give it more files")
+    feeder.kill()
+    await asyncio.to_thread(feeder.join)
     await intake.close()
     await live.dispatcher.end()
     await running
     await store.close()
-    return alone, beside, rows / seconds
+    found.rows_per_s = count / seconds
+    return found
 
 
 def told(seconds: list[float]) -> str:
     ordered = sorted(seconds)
-    return f"median {1000 * ordered[len(ordered) // 2]:.0f}, worst {1000 * ordered[-1]:.0f} ms"
+    late = ordered[int(0.95 * len(ordered))]
+    return f"median {1000 * ordered[len(ordered) // 2]:.0f}, p95 {1000 * late:.0f}, worst {1000 * ordered[-1]:.0f} ms"
 
 
 def main() -> None:
@@ -169,15 +215,19 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=24, help="months of a symbol")
     parser.add_argument("--again", action="store_true", help="import them a second time as well")
     parser.add_argument("--beside", action="store_true", help="how much it holds up the commits of a live recorder")
+    parser.add_argument("--periods", type=int, default=100, help="with the import and without, for --beside")
     parser.add_argument("--folder", type=Path, help="where to make the files (a temporary one)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
-        files = make(folder / "archive", options.files)
         if options.beside:
-            alone, during, rate = asyncio.run(beside(folder / "live.duckdb", files, 50))
-            print(f"a period of 600 candles: alone {told(alone)}; beside an import {told(during)}, {rate:,.0f} rows/s")
+            files = make(folder / "archive", 1400, DAYS)
+            found = asyncio.run(beside(folder / "live.duckdb", files, options.periods))
+            print(f"a period of 600 candles, alone:            {told(found.alone)}")
+            print(f"beside an import of {found.rows_per_s:7,.0f} rows/s:       {told(found.beside)}")
+            print(f"checkpoints, in the quiet between periods: {told(found.checkpoints)} ({len(found.checkpoints)})")
             return
+        files = make(folder / "archive", options.files)
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         pa.set_cpu_count(1)

@@ -96,10 +96,10 @@ async def measure(folder: Path, options: argparse.Namespace) -> None:
             busy = not with_export or export.written < wanted
             if busy and number > 2:
                 commits[with_export].append(time.perf_counter() - began)
+            await asyncio.sleep(0.02)
             if with_export and number > 2 and export.written >= wanted and not told:
                 seconds.append(time.perf_counter() - before)
                 told = True
-            await asyncio.sleep(0.02)
     await asyncio.to_thread(export.stop)
     print(f"files of {options.symbols} symbols written in {median(seconds):.2f} s (of {len(seconds)} rounds)")
     for with_export, name in ((False, "without"), (True, "beside the export")):
