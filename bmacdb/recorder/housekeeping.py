@@ -17,7 +17,7 @@ _LOOK_EVERY_S = 1.0
 _RETAIN_EVERY_S = 60.0
 LARGE_WAL = 6 * 1024 * 1024
 """Bytes of the write-ahead log that are worth a checkpoint, which takes some tens of milliseconds."""
-_HUGE_WAL = 4 * LARGE_WAL
+_HUGE_WAL = 2 * LARGE_WAL
 """A recorder that is behind has no quiet moments, and what its log holds is in memory, too."""
 _QUIET_S = 2.0  # seconds before the next boundary in which no checkpoint is begun
 
