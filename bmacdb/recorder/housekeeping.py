@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection
 
 from bmacdb.clock import ServerClock
 from bmacdb.errors import StoreFull
+from bmacdb.interval import Interval
 from bmacdb.model import Feed
 from bmacdb.recorder.events import Notice, Report, Severity
 from bmacdb.store.writer import Store
 
-__all__ = ["LARGE_WAL", "Housekeeping"]
+__all__ = ["LARGE_WAL", "Housekeeping", "between_closes"]
 
 _LOOK_EVERY_S = 1.0
 _RETAIN_EVERY_S = 60.0
@@ -20,6 +21,7 @@ LARGE_WAL = 6 * 1024 * 1024
 _HUGE_WAL = 2 * LARGE_WAL
 """A recorder that is behind has no quiet moments, and what its log holds is in memory, too."""
 _QUIET_S = 2.0  # seconds before the next boundary in which no checkpoint is begun
+_CLOSING_S = 1.0  # and behind the last one: what closes comes in pieces, between which the queue is empty
 
 
 class Housekeeping:
@@ -54,16 +56,22 @@ class Housekeeping:
                 self._report(Notice(self._clock.now_ms(), Severity.ERROR, "store", str(error)))
 
     def _quiet(self) -> bool:
-        """Whether no boundary is near. (Feeds of seconds have no such moment: any will do.)"""
-        now_ms = self._clock.now_ms()
-        near_ms = _QUIET_S * 1000 * self._clock.rate
-        return self._idle() and all(
-            feed.interval.length_ms <= 2 * near_ms or feed.interval.boundary_after(now_ms) - now_ms > near_ms
-            for feed in self._feeds
-        )
+        now_ms, rate = self._clock.now_ms(), self._clock.rate
+        return self._idle() and all(between_closes(feed.interval, now_ms, rate=rate) for feed in self._feeds)
 
     async def _retain(self, keep: int) -> None:
         now_ms = self._clock.now_ms()
         for feed in self._feeds:
             newest_ms = feed.interval.floor(now_ms)
             await self._store.retain(feed, before_ms=feed.interval.shift(newest_ms, -keep))
+
+
+def between_closes(interval: Interval, now_ms: int, *, rate: float = 1.0) -> bool:
+    """Whether bars have closed and do not close again soon. (Of seconds they always do: any moment will do.)
+
+    `rate` is how much faster than real time the clock of `now_ms` runs.
+    """
+    soon_ms, closing_ms = (seconds * 1000 * rate for seconds in (_QUIET_S, _CLOSING_S))
+    if interval.length_ms <= soon_ms + 2 * closing_ms:
+        return True
+    return interval.boundary_after(now_ms) - now_ms > soon_ms and now_ms - interval.floor(now_ms) > closing_ms
