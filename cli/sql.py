@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["find_shell", "init_script", "register", "sql"]
 
+_UNTIL_CTRL_C = 366 * 86400.0  # with a timeout, waiting can be interrupted
+
 
 def sql(
     query: Annotated[
@@ -51,7 +53,7 @@ def sql(
     if not text.strip():
         return  # nothing was asked
     with connect(db) as reader:
-        table = reader.sql(text, timeout=timeout).arrow()
+        table = reader.sql(text, timeout=_UNTIL_CTRL_C if timeout is None else timeout).arrow()
     emit(table, format, output)
 
 
@@ -150,7 +152,7 @@ def _prompt(reader: Reader) -> int:
         if not line.rstrip().endswith(";"):
             continue
         try:
-            emit(reader.sql("\n".join(lines)).arrow())
+            emit(reader.sql("\n".join(lines), timeout=_UNTIL_CTRL_C).arrow())
         except BmacdbError as error:
             print(f"Error: {error}", file=sys.stderr)
         except KeyboardInterrupt:

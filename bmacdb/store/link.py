@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 import threading
 from pathlib import Path
 
@@ -63,7 +64,8 @@ class LiveLink:
     def ask(self, query: str, timeout: float | None = None) -> pa.Table:
         """The answer to a query that runs at the recorder. Raises LinkLost, QueryRefused, QueryFailed.
 
-        After TimeoutError or KeyboardInterrupt the link is still waiting for the answer: leave it, with `close`.
+        With a timeout, or for somebody at a prompt, TimeoutError or Ctrl-C end the waiting; the link itself then still
+        waits: leave it, with `close`. Otherwise the call is made right here, which is faster by a tenth.
         """
         text = f"FROM quack_query_by_name('db', {literal(query)})"
 
@@ -72,7 +74,7 @@ class LiveLink:
                 return self._connection.execute(text).to_arrow_table()
 
         try:
-            return aside(answer, timeout)
+            return answer() if timeout is None and not hasattr(sys, "ps1") else aside(answer, timeout)
         except duckdb.Error as error:
             raise _told(error, query) from error
 

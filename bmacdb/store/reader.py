@@ -99,6 +99,7 @@ class Reader:
 
         `params` are values for `?`, `$1` or `$name`; they get into the query as typed literals, never as text.
         `timeout`: seconds after which waiting ends with QueryTooSlow. A live recorder works on such a query to its end.
+        Without one, Ctrl-C in a program (not at a prompt or in a notebook) waits for the recorder's answer.
         Raises QueryRefused (a live recorder answers questions alone), QueryFailed, FileHeld, NothingToRead, UsageError.
         """
         if timeout is not None and timeout <= 0:

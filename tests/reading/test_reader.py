@@ -139,7 +139,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_reader(
         pressed = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
         pressed.start()
         with pytest.raises(KeyboardInterrupt):
-            reader.sql(SLOW.format(1000))
+            reader.sql(SLOW.format(1000), timeout=3600)
         pressed.join()
         assert reader.sql("SELECT count(*) FROM candles").one() >= rows
         recorder.kill()
