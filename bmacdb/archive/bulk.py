@@ -65,7 +65,7 @@ def _write(cursor: duckdb.DuckDBPyConnection, interval: Interval, candles: pa.Ta
     bounds = {"start": times["min"], "end": times["max"]}
     symbols = pc.unique(candles["symbol"]).to_pylist()
     cursor.register("incoming", candles)
-    if not _number(cursor, sql["overlap"], {**bounds, "symbols": symbols}):
+    if not _number(cursor, sql["overlap"], bounds):
         written = Written(_number(cursor, sql["add_all"]))
     else:
         changed = _number(cursor, sql["correct"], {**bounds, "now": 1000 * now_ms})
