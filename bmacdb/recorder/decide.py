@@ -230,6 +230,9 @@ class FeedState:
         into.taken.append((fetch, 0))
         if failure.refused:
             self._gaps.postpone(fetch.symbol, now_ms)
+        if failure.refused and fetch.purpose is Purpose.HISTORY:
+            # History looks for holes every half hour; as a gap it is asked for before that, and can be seen meanwhile.
+            into.note(self._gaps.add(fetch.symbol, fetch.start_ms, fetch.end_ms, "history was refused", now_ms))
         if failure.refused or fetch.purpose is Purpose.LATE:
             text = f"{fetch.symbol}: {failure.problem}"
             into.events.append(Notice(now_ms, Severity.WARNING, "rest", text, self.feed.name))

@@ -11,7 +11,7 @@ from bmacdb.model import Gap, GapState, Run
 from bmacdb.recorder.decide import FeedState
 from bmacdb.recorder.decision import Decision
 from bmacdb.recorder.events import RunComplete, RunLate, SymbolsChanged
-from bmacdb.recorder.messages import Boundary, FetchFailed, Message, Purpose, Tick
+from bmacdb.recorder.messages import Boundary, Fetch, FetchFailed, Message, Purpose, Tick
 from bmacdb.recorder.runs import REPAIR_DEADLINE_MS
 
 from .support import FEED, T0, candle, closed, listed, live_state, page
@@ -184,6 +184,19 @@ def test_a_page_of_history_with_a_hole_opens_a_gap() -> None:
     assert [(gap.gap_start_ms, gap.state) for gap in decision.gaps.values()] == [(hole_ms, GapState.OPEN)]
     again = take(state, answer, at_ms=T0 + 6_000)
     assert not again.gaps, "the same hole is one gap"
+
+
+def test_a_page_of_history_that_is_refused_is_a_gap_and_asked_for_again() -> None:
+    """Not first when history is looked at again: what is missing can be seen meanwhile."""
+    state = live_state("BTCUSDT")
+    start_ms = T0 - 10 * MINUTE_MS
+    fetch = Fetch(FEED.name, "BTCUSDT", start_ms, T0, Purpose.HISTORY)
+    decision = take(state, FetchFailed(fetch, "does not parse", refused=True), at_ms=T0 + 5_000)
+    assert [(gap.gap_start_ms, gap.gap_end_ms, gap.state) for gap in decision.gaps.values()] == [
+        (start_ms, T0, GapState.OPEN)
+    ]
+    (again,) = take(state, Tick(FEED.name), at_ms=T0 + 25_000).fetches
+    assert (again.start_ms, again.end_ms, again.purpose) == (start_ms, T0, Purpose.REPAIR)
 
 
 def test_a_hole_in_old_history_is_proven_absent_by_the_page_itself() -> None:
