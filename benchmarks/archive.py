@@ -1,6 +1,6 @@
 """How fast archive files get into the record, and what a candle takes on the disk.
 
-    python benchmarks/archive.py [--files 24] [--again] [--folder DIR]
+    python benchmarks/archive.py [--files 24] [--rounds 5] [--again] [--folder DIR]
 
 Makes months of minute bars as the archive has them (zips of 43 200 rows or so), imports them into a fresh file with
 DuckDB on one thread and the process bound to one core, where the system can do that, and prints rows a second (of real
@@ -213,6 +213,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Import archive files.")
     parser.add_argument("--files", type=int, default=24, help="months of a symbol")
+    parser.add_argument("--rounds", type=int, default=5, help="imports, each into a file of its own")
     parser.add_argument("--again", action="store_true", help="import them a second time as well")
     parser.add_argument("--beside", action="store_true", help="how much it holds up the commits of a live recorder")
     parser.add_argument("--periods", type=int, default=100, help="with the import and without, for --beside")
@@ -231,12 +232,13 @@ def main() -> None:
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         pa.set_cpu_count(1)
-        database = folder / "bmac.duckdb"
-        for attempt in range(2 if options.again else 1):
+        for attempt in range(2 * options.rounds if options.again else options.rounds):
+            again = options.again and attempt % 2 == 1
+            database = folder / f"{attempt - again}.duckdb"
             with without_pandas():  # as the command does
                 totals, wall, busy = asyncio.run(run(database, files))
             print(
-                f"{'again' if attempt else 'import'}: {totals.rows} rows of {totals.files} files, {totals.added} new: "
+                f"{'again' if again else 'import'}: {totals.rows} rows of {totals.files} files, {totals.added} new: "
                 f"{totals.rows / wall:,.0f} rows/s of real time, {totals.rows / busy:,.0f} of processor time; "
                 f"resident {psutil.Process().memory_info().rss / 1e6:.0f} MB, "
                 f"{database.stat().st_size / max(totals.rows, 1):.1f} bytes a candle",
