@@ -19,7 +19,7 @@ _RETAIN_EVERY_S = 60.0
 LARGE_WAL = 6 * 1024 * 1024
 """Bytes of the write-ahead log that are worth a checkpoint, which takes some tens of milliseconds."""
 _HUGE_WAL = 2 * LARGE_WAL
-"""A recorder that is behind has no quiet moments, and what its log holds is in memory, too."""
+"""A recorder that is behind always has something to write, and what its log holds is in memory, too."""
 _QUIET_S = 2.0  # seconds before the next boundary in which no checkpoint is begun
 _CLOSING_S = 1.0  # and behind the last one: what closes comes in pieces, between which the queue is empty
 
@@ -50,14 +50,17 @@ class Housekeeping:
                     await self._retain(self._keep)
                     retained = self._clock.monotonic()
                 wal_bytes = self._store.wal_bytes()
-                if wal_bytes > _HUGE_WAL or (wal_bytes > LARGE_WAL and self._quiet()):
+                if (wal_bytes > LARGE_WAL and self._quiet()) or (wal_bytes > _HUGE_WAL and self._between_closes()):
                     await self._store.checkpoint()
             except StoreFull as error:
                 self._report(Notice(self._clock.now_ms(), Severity.ERROR, "store", str(error)))
 
     def _quiet(self) -> bool:
+        return self._idle() and self._between_closes()
+
+    def _between_closes(self) -> bool:
         now_ms, rate = self._clock.now_ms(), self._clock.rate
-        return self._idle() and all(between_closes(feed.interval, now_ms, rate=rate) for feed in self._feeds)
+        return all(between_closes(feed.interval, now_ms, rate=rate) for feed in self._feeds)
 
     async def _retain(self, keep: int) -> None:
         now_ms = self._clock.now_ms()
