@@ -24,6 +24,6 @@ demo *arguments:
 bench *arguments:
     python -m benchmarks {{arguments}}
 
-# faults, kills, full disks and a simulated day: half an hour; arguments choose a part (matrix, crashes, disk, soak)
+# faults, kills, full disks and a simulated day: half an hour; arguments choose a part (matrix, crashes, interrupted, disk, soak)
 soak *arguments:
     python -m tests.trust {{arguments}}

@@ -1,4 +1,4 @@
-"""The long form: `python -m tests.trust [matrix|crashes|disk|soak …]`, all of it without a name."""
+"""The long form: `python -m tests.trust [matrix|crashes|interrupted|disk|soak …]`, all of it without a name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from .crashes import Crashes, crash
+from .interrupted import main as interrupted_main
 from .matrix import run_matrix, table
 from .soak import main as soak_main
 
@@ -59,6 +60,11 @@ def crashes(arguments: argparse.Namespace) -> bool:
     return not any(one.complaints for one in done)
 
 
+def interrupted(arguments: argparse.Namespace) -> bool:
+    kills = -(-arguments.kills // 4)  # of each of four parts
+    return interrupted_main(["--kills", str(kills), "--seed", str(arguments.seed)]) == 0
+
+
 def disk(arguments: argparse.Namespace) -> bool:
     return pytest.main(["-q", str(Path(__file__).parent / "test_disk.py")]) == 0
 
@@ -69,7 +75,7 @@ def soaked(arguments: argparse.Namespace) -> bool:
     )
 
 
-PARTS = {"matrix": matrix, "crashes": crashes, "disk": disk, "soak": soaked}
+PARTS = {"matrix": matrix, "crashes": crashes, "interrupted": interrupted, "disk": disk, "soak": soaked}
 _LANES = 4
 
 
@@ -79,7 +85,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--speed", type=float, help="how many times faster than real time the exchange's clock runs")
     parser.add_argument("--together", type=int, default=6, help="cells of the matrix that run at the same time")
-    parser.add_argument("--kills", type=int, default=120, help="how often recorders are killed")
+    parser.add_argument("--kills", type=int, default=120, help="of recorders; and of imports and resampling")
     parser.add_argument("--only", default="", help="cells of the matrix whose name has this in it")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):

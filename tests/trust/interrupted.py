@@ -2,7 +2,7 @@
 
 Each is killed at random moments while it has the file; then the file must open, with every row that was there before,
 nothing twice and nothing half; and the same command, let run to its end, must make what it makes undisturbed. The long
-form is `python -m tests.trust.interrupted [import|resample|beside|live …] [--kills N] [--seed N]`.
+form is `just soak interrupted`; `python -m tests.trust.interrupted --help` tells of its parts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -287,7 +287,7 @@ def _look_at_bars(path: Path, reference: Path, seen: int) -> tuple[int, list[str
     return bars, problems
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """The long form: every part in a directory of its own; each failure is printed with its seed."""
     from .beside import interrupt_live_resampling, interrupt_offers
 
@@ -301,7 +301,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(parts)} [default: all]")
     parser.add_argument("--kills", type=int, default=40, help="of each part")
     parser.add_argument("--seed", type=int, default=11)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     if unknown := set(arguments.parts) - set(parts):
         parser.error(f"no part {', '.join(sorted(unknown))}: there are {', '.join(parts)}")
     finished = []
