@@ -48,6 +48,8 @@ class Reader:
         self._clock, self._patience = clock, patience
         self._lock = threading.Lock()
         self._link: LiveLink | None = None
+        self._known: frozenset[str] = frozenset()  # the feeds of the recorder at the other end, and the only one of them
+        self._only: str | None = None
         self._closed = False
 
     def __repr__(self) -> str:
@@ -80,6 +82,7 @@ class Reader:
         if self._link is not None:
             self._link.close()
             self._link = None
+            self._known, self._only = frozenset(), None
 
     @property
     def live(self) -> bool:
@@ -154,7 +157,11 @@ class Reader:
 
         `derived` admits what is made of a feed too, as usdt_perp_5m_to_1h.
         """
+        if (feed or self._only) in self._known:  # a recorder takes no feed away, and this one was asked before
+            return str(feed or self._only)
         known = [str(row[0]) for row in self.feeds()]
+        if self._link is not None:
+            self._known, self._only = frozenset(known), known[0] if len(known) == 1 else None
         if feed is not None and derived:
             known += [str(row[0]) for row in self._named("derived", feed=feed)]
         if feed in known:
