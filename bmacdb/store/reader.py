@@ -48,8 +48,8 @@ class Reader:
         self._clock, self._patience = clock, patience
         self._lock = threading.Lock()
         self._link: LiveLink | None = None
-        self._known: frozenset[str] = frozenset()  # the feeds of the recorder at the other end, and the only one of them
-        self._only: str | None = None
+        self._known: frozenset[str] = frozenset()  # feeds of the recorder at the other end
+        self._only: str | None = None  # ... if it has but one
         self._closed = False
 
     def __repr__(self) -> str:
