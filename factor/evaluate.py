@@ -18,11 +18,11 @@ import numpy as np
 
 from bmacdb.errors import UsageError
 from bmacdb.factor.call import spell
-from bmacdb.factor.expression import Unsupported, parse
+from bmacdb.factor.expression import Beyond, Unsupported, parse
 from bmacdb.factor.grid import AGGREGATES, Array, Grid, aggregate
 from bmacdb.factor.template import CANDLE_COLUMNS, FUNDING_COLUMNS, Bound
 
-__all__ = ["FUNCTIONS", "check", "on_grid"]
+__all__ = ["FUNCTIONS", "on_grid", "understood"]
 
 Value = Any
 """A number, an array, or one of the below; a struct is a dict, an element of zipped lists a tuple."""
@@ -104,7 +104,7 @@ _OF_LISTS = (
     *("range", "nullif"),
 )
 FUNCTIONS = frozenset((*_NUMERIC, *AGGREGATES, *_OF_LISTS))
-"""The functions that an expression may call."""
+"""The functions that an expression may call here; any other is DuckDB's (`lists`)."""
 
 
 def on_grid(bound: Bound, grid: Grid, first: int) -> Array:
@@ -118,7 +118,10 @@ def on_grid(bound: Bound, grid: Grid, first: int) -> Array:
             # Equal series of several factors have one key: the text, with the keys of what it is made from.
             key = "; ".join([text, *(f"{known} = {names[known]}" for known, _ in bound.series if known in names)])
             if key not in grid.columns:
-                made = _Evaluation(grid, names, "t", 0).value(parse(text), {})
+                try:
+                    made = _Evaluation(grid, names, "t", 0).value(parse(text), {})
+                except Beyond as exc:  # only of its first elements, which nobody need read
+                    raise Unsupported(f"series {name}: {exc}") from exc
                 grid.columns[key] = _finite(made, (grid.bars, grid.symbols))
             names[name] = key
         evaluation = _Evaluation(grid, names, "pos", first, {name: parse(text) for name, text in bound.lets})
@@ -126,13 +129,19 @@ def on_grid(bound: Bound, grid: Grid, first: int) -> Array:
         return np.where(grid.whole(bound.lookback, first), found, np.nan) if bound.whole else found
 
 
-def check(bound: Bound) -> None:
-    """Raise UsageError where `on_grid` cannot do it: it is tried on one symbol and no more bars than the look-back."""
+def understood(bound: Bound) -> bool:
+    """Whether `on_grid` can do it, which is tried on one symbol and no more bars than the look-back.
+
+    Raises UsageError where the expression reads more bars than that.
+    """
     columns = {name: np.ones((bound.lookback, 1)) for name in (*CANDLE_COLUMNS, *FUNDING_COLUMNS)}
     try:
         on_grid(bound, Grid(columns), bound.lookback - 1)
-    except Unsupported as exc:
-        raise UsageError(f"factor {spell(bound.call)}: {exc}. Write it as a Python module, which can do more.") from exc
+    except Beyond as exc:
+        raise UsageError(f"factor {spell(bound.call)}: {exc}. Correct `-- lookback:`.") from exc
+    except Unsupported:
+        return False
+    return True
 
 
 def _finite(values: Value, shape: tuple[int, int]) -> Array:

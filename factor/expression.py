@@ -10,7 +10,7 @@ import ast
 import re
 from functools import lru_cache
 
-__all__ = ["Unsupported", "parse"]
+__all__ = ["Beyond", "Unsupported", "parse"]
 
 _WORDS = (
     (r"::DOUBLE\b", ""),
@@ -28,6 +28,10 @@ _WORDS = (
 
 class Unsupported(ValueError):
     """The expression asks for what cannot be done; the text says for what."""
+
+
+class Beyond(Unsupported):
+    """The expression reads more bars than there are: no other way of computing it could be right."""
 
 
 @lru_cache(maxsize=1024)

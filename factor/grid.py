@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bmacdb.factor.expression import Unsupported
+from bmacdb.factor.expression import Beyond, Unsupported
 
 __all__ = ["AGGREGATES", "Array", "Grid", "aggregate"]
 
@@ -108,8 +108,10 @@ class Grid:
 
     def window(self, aggregate: str, name: str, oldest: int, newest: int, first: int) -> Any:
         """The aggregate of the column from `oldest` to `newest` bars back, at the bars from `first` on."""
-        if newest < 0 or oldest < newest or oldest > first:
-            raise Unsupported("a window that is empty, or reaches beyond the bars that are read")
+        if newest < 0 or oldest < newest:
+            raise Unsupported("a window that is empty")
+        if oldest > first:
+            raise Beyond("a window that reaches beyond the bars that are read")
         kind, finish = AGGREGATES[aggregate]
         low = first - oldest
         high = low + self.bars - first

@@ -6,18 +6,19 @@ import importlib
 import importlib.util
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
 from bmacdb.errors import UsageError
 from bmacdb.factor.call import Call, check_identifier, parse_call, spell
-from bmacdb.factor.evaluate import check
+from bmacdb.factor.evaluate import understood
+from bmacdb.factor.lists import check_lists
 from bmacdb.factor.module import Failure, PythonCall, PythonFactor
 from bmacdb.factor.template import Bound, Template, parse_template
 
-__all__ = ["BUNDLED", "Library", "Plan"]
+__all__ = ["BUNDLED", "Library", "Plan", "choose"]
 
 BUNDLED = Path(__file__).parent
 """The directory of the bundled factors."""
@@ -150,8 +151,7 @@ class Library:
             return
         bound = factor.bind(call)
         if bound.of is None:
-            check(bound)
-            plan.sql.append(bound)
+            plan.sql.append(choose(bound))
             return
         inner = self.find(bound.of.name)
         if isinstance(inner, PythonFactor) or inner.cross:
@@ -180,6 +180,18 @@ class Library:
                 raise UsageError(f"factor {spell(call)}: {need.name} is across the market itself.")
             self._add(plan, need, (*above, call.name))
         plan.sections.append((bound, needs))
+
+
+def choose(bound: Bound) -> Bound:
+    """With the way that it is computed: on the grid, or by DuckDB over lists where the grid does not understand it.
+
+    The choice depends on the expression alone, so that a value is computed live as in research. Raises UsageError where
+    neither can do it.
+    """
+    if understood(bound):
+        return bound
+    check_lists(bound)
+    return replace(bound, listed=True)
 
 
 def _planned(plan: Plan) -> set[Call]:

@@ -1,7 +1,7 @@
 """Factors in SQL: a described expression over lists.
 
 The head of a file describes it, one `-- key: text` a line; the rest is one expression, which means what it does in
-DuckDB (`evaluate` computes it).
+DuckDB (`evaluate` computes it, and `lists` what that does not understand).
 
     -- Change of the close over n candles.
     -- formula: close(t) / close(t - n) - 1
@@ -29,7 +29,16 @@ from dataclasses import dataclass
 from bmacdb.errors import UsageError
 from bmacdb.factor.call import Call, Value, parse_call, spell
 
-__all__ = ["CANDLE_COLUMNS", "FUNDING_COLUMNS", "Bound", "Parameter", "Template", "evaluate", "parse_template"]
+__all__ = [
+    "CANDLE_COLUMNS",
+    "FUNDING_COLUMNS",
+    "OPEN_TIME",
+    "Bound",
+    "Parameter",
+    "Template",
+    "evaluate",
+    "parse_template",
+]
 
 CANDLE_COLUMNS = (
     "open",
@@ -44,6 +53,8 @@ CANDLE_COLUMNS = (
 )
 FUNDING_COLUMNS = ("funding_rate", "funding_sum", "funding_count")
 """Of the fundings settled within a bar: the last, their sum, their number; null where there was none."""
+OPEN_TIME = "open_time"
+"""When a candle opened: milliseconds in a grid, a timestamp in UTC for DuckDB."""
 
 _HEAD = re.compile(r"-- (?:(formula|source|kind|params|of|lookback|missing|null|series|let)(?: (\w+))?: )?(.*)")
 _PARAMETER = re.compile(r"(\w+) (int|float|factor)(?: >= ([\d.]+))?(?: = ([\d.]+))?")
@@ -90,7 +101,8 @@ class Parameter:
 class Bound:
     """A template with its parameters put in: what the statement is built from.
 
-    `lookback` is in bars, the one at the run time included. `whole`: null where any of them is missing.
+    `lookback` is in bars, the one at the run time included. `whole`: null where any of them is missing. `listed`: it is
+    computed by DuckDB over lists, and not on the grid.
     """
 
     call: Call
@@ -101,6 +113,7 @@ class Bound:
     series: tuple[tuple[str, str], ...]
     lets: tuple[tuple[str, str], ...]
     of: Call | None
+    listed: bool = False
 
     @property
     def whole(self) -> bool:
@@ -111,7 +124,7 @@ class Bound:
         """The columns of candles and fundings that it is computed from."""
         texts = (self.expression, *(text for _, text in (*self.series, *self.lets)))
         words = (word for text in texts for word in _WORD.findall(text))
-        return frozenset(words).intersection((*CANDLE_COLUMNS, *FUNDING_COLUMNS))
+        return frozenset(words).intersection((*CANDLE_COLUMNS, *FUNDING_COLUMNS, OPEN_TIME))
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +278,7 @@ def parse_template(name: str, text: str) -> Template:
             raise ValueError("`-- of:` is missing; say which factor it compares across the market")
         if missing not in ("null", "position"):
             raise ValueError(f"`-- missing: {missing}` is neither null nor position")
-        taken = {*CANDLE_COLUMNS, *FUNDING_COLUMNS, "pos", "t", "k", "symbol", "value", "market"}
+        taken = {*CANDLE_COLUMNS, *FUNDING_COLUMNS, OPEN_TIME, "pos", "t", "k", "symbol", "value", "market"}
         for own, _ in (*series, *lets):
             if not re.fullmatch(r"[a-z]\w+", own) or own in taken or re.fullmatch(r"[fs]\d+", own):
                 raise ValueError(f"series or let {own!r} cannot be used as a name")

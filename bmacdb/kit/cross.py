@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache
 
-import duckdb
 import pandas as pd
 import pyarrow as pa
 
 from bmacdb.factor.call import Call
+from bmacdb.factor.lists import scratch
 from bmacdb.factor.template import Bound
 
 __all__ = ["compare"]
-
-
-@cache
-def _scratch() -> duckdb.DuckDBPyConnection:
-    """To open one takes longer than to compare a market."""
-    return duckdb.connect(":memory:")
 
 
 def compare(frame: pd.DataFrame, crosses: Sequence[tuple[Bound, Call]]) -> pd.DataFrame:
@@ -34,7 +27,7 @@ def compare(frame: pd.DataFrame, crosses: Sequence[tuple[Bound, Call]]) -> pd.Da
         text = re.sub(r"\bvalue\b", value, re.sub(r"\bmarket\b", f"m{number}", bound.expression))
         values.append(f"CASE WHEN {value} IS NOT NULL THEN ({text})::DOUBLE END AS c{number}")
     finite = ", ".join(f"CASE WHEN isfinite(c{n}) THEN c{n} END AS c{n}" for n in range(len(crosses)))
-    with _scratch().cursor() as cursor:
+    with scratch().cursor() as cursor:
         cursor.register("kept", pa.table(columns))
         found = cursor.execute(
             f"WITH markets AS (SELECT k, {', '.join(lists)} FROM kept GROUP BY k), "

@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from bmacdb.factor.evaluate import on_grid
 from bmacdb.factor.grid import Grid
+from bmacdb.factor.lists import on_lists
 from bmacdb.factor.statement import Cells, Range, cells_statement, fundings_statement, there_statement
-from bmacdb.factor.template import CANDLE_COLUMNS, FUNDING_COLUMNS, Bound
+from bmacdb.factor.template import CANDLE_COLUMNS, FUNDING_COLUMNS, OPEN_TIME, Bound
 from bmacdb.kit.rows import Places, opens_of
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def _compute(bounds: Sequence[Bound], columns: Mapping[str, Array], first: int, 
         for row, name in enumerate(CANDLE_COLUMNS):
             part[row] = grid.columns[name][first:, : part.shape[1]].T
         for row, bound in enumerate(bounds, len(CANDLE_COLUMNS)):
-            part[row] = on_grid(bound, grid, first)[:, : part.shape[1]].T
+            values = on_lists(bound, grid, first) if bound.listed else on_grid(bound, grid, first)
+            part[row] = values[:, : part.shape[1]].T
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,8 @@ class _Reading:
             there.ravel()[places] = True
             for name in set(CANDLE_COLUMNS).intersection(table.column_names):
                 columns[name].ravel()[places] = table.column(name).to_numpy()
+        if OPEN_TIME in needed:
+            columns[OPEN_TIME] = np.where(there, opens_of(span, lookback)[:, None].astype(np.float64), np.nan)
         if needed.intersection(FUNDING_COLUMNS):
             table = self.source.ask(fundings_statement(span, cells, lookback))
             places = table.column("cell").to_numpy()

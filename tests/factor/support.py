@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +20,9 @@ from bmacdb.symbols import parse_feed
 
 START_MS = 1_767_225_600_000  # 2026-01-01, a boundary of every interval but 1w
 FEED = "usdt_perp_5m"
+
+Make = Callable[[Mapping[str, str]], str]
+"""Makes a package of factors out of files, and returns its name: the fixture `package`."""
 
 
 def at(ms: int) -> datetime:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,33 +15,10 @@ from bmacdb.kit import BmacSingleSymbolCalculator, CandleReader, compute
 from bmacdb.kit.engine import compute_plan
 from bmacdb.kit.market import describe
 from bmacdb.kit.source import Source
-from tests.factor.support import START_MS, at, candles, database
+from tests.factor.support import START_MS, Make, at, candles, database
 
 STEP = 300_000
 BARS = 80
-_NUMBER = itertools.count()
-
-Make = Callable[[Mapping[str, str]], str]
-
-
-@pytest.fixture
-def package(tmp_path: Path) -> Iterator[Make]:
-    """Makes a package of factors beside the user's code, and returns its name."""
-    made: list[str] = []
-
-    def make(files: Mapping[str, str]) -> str:
-        name = f"own_factors_{next(_NUMBER)}"
-        (tmp_path / name).mkdir()
-        for file, text in files.items():
-            (tmp_path / name / file).write_text(text, encoding="utf-8")
-        made.append(name)
-        return name
-
-    sys.path.insert(0, str(tmp_path))
-    yield make
-    sys.path.remove(str(tmp_path))
-    for name in [known for known in sys.modules if known.split(".")[0] in made]:
-        del sys.modules[name]
 
 
 @pytest.fixture(scope="module")
