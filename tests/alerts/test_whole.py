@@ -91,7 +91,7 @@ def test_the_command_tries_every_target(
         ('alerts = ["hushhush"]', "a list of apprise URLs"),
         ('alerts = ["jsno://hushhush"]', "jsno://…"),
         ("alerts = 5", "a list of apprise URLs"),
-        ('alerts = "@nowhere"', "a list of apprise URLs"),
+        ('alerts = "@nowhere"', "cannot read the file nowhere"),
         ('dingding = {error = {secret = "hushhush"}}', "needs its access_token"),
     ],
 )

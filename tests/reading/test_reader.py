@@ -136,11 +136,15 @@ def test_ctrl_c_ends_the_waiting_and_not_the_reader(
         recorder.communicate()
     with connect(tmp_path / "bmac.duckdb") as reader:
         rows = reader.sql("SELECT count(*) FROM candles").one()
-        pressed = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a program of its own
+        pressed = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT))
         pressed.start()
-        with pytest.raises(KeyboardInterrupt):
-            reader.sql(SLOW.format(1000), timeout=3600)
-        pressed.join()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                reader.sql(SLOW.format(1000), timeout=3600)
+        finally:
+            pressed.join()
+            signal.signal(signal.SIGINT, before)
         assert reader.sql("SELECT count(*) FROM candles").one() >= rows
         recorder.kill()
 
