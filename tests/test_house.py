@@ -29,7 +29,7 @@ PUBLIC = {
 
 MOST_LINES = 450
 
-MACHINE_PATHS = ("/root/", "/home/", "/Users/", "C:\\Users", "/work/")
+MACHINE_PATHS = ("/root/", "/home/", "/Users/", "C:\\Users")
 
 pytestmark = pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="needs the source tree")
 
