@@ -2,6 +2,9 @@
 
 They answer 200 to what they refuse (a wrong signature, a missing keyword, too many messages) and say so in the body,
 which apprise does not look at: a robot set up wrongly would swallow every alert.
+
+Their messages have no title of their own: ours becomes the first line. apprise puts a title into the body where a
+service allows none (`title_maxlen`), and which services these are changes with its version; `_text` is right for both.
 """
 
 from __future__ import annotations
@@ -15,6 +18,12 @@ from apprise.plugins.feishu import NotifyFeishu
 from apprise.plugins.wecombot import NotifyWeComBot
 
 __all__ = ["ROBOTS"]
+
+_TITLE_CHARACTERS = 250
+
+
+def _text(title: str, body: str) -> str:
+    return f"{title}\n{body}" if title else body
 
 
 def _post(plugin: Any, url: str, payload: dict[str, object], params: dict[str, str] | None = None) -> bool:
@@ -50,10 +59,12 @@ def _post(plugin: Any, url: str, payload: dict[str, object], params: dict[str, s
 
 
 class _DingTalk(NotifyDingTalk):  # type: ignore[misc]
+    title_maxlen = _TITLE_CHARACTERS
+
     def send(self, body: str, title: str = "", **_: Any) -> bool:
         payload: dict[str, object] = {
             "msgtype": "text",
-            "text": {"content": f"{title}\n{body}" if title else body},
+            "text": {"content": _text(title, body)},
             "at": {"atMobiles": self.targets, "isAtAll": False},
         }
         params = None
@@ -69,13 +80,18 @@ class _DingTalk(NotifyDingTalk):  # type: ignore[misc]
 
 
 class _WeComBot(NotifyWeComBot):  # type: ignore[misc]
+    title_maxlen = _TITLE_CHARACTERS
+
     def send(self, body: str, title: str = "", **_: Any) -> bool:
-        return _post(self, self.api_url, {"msgtype": "text", "text": {"content": body}})
+        return _post(self, self.api_url, {"msgtype": "text", "text": {"content": _text(title, body)}})
 
 
 class _Feishu(NotifyFeishu):  # type: ignore[misc]
+    title_maxlen = _TITLE_CHARACTERS
+
     def send(self, body: str, title: str = "", **_: Any) -> bool:
-        return _post(self, self.notify_url.format(token=self.token), {"msg_type": "text", "content": {"text": body}})
+        payload: dict[str, object] = {"msg_type": "text", "content": {"text": _text(title, body)}}
+        return _post(self, self.notify_url.format(token=self.token), payload)
 
 
 ROBOTS: dict[str, type[Any]] = {"dingtalk": _DingTalk, "wecombot": _WeComBot, "feishu": _Feishu}

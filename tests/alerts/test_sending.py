@@ -41,23 +41,27 @@ def test_a_refusal_with_status_200_is_a_failure() -> None:
     assert TOKEN not in str(caught.value)
 
 
-def test_wecom_and_feishu_messages_arrive() -> None:
-    """Both have no title of their own: it leads the text."""
+@pytest.mark.parametrize("longest_title", [None, 0, 250], ids=["as installed", "in the body", "apart"])
+def test_messages_to_robots_begin_with_the_title(longest_title: int | None) -> None:
+    """Whether this apprise puts the title into the body or gives it apart: it comes once, then the whole text."""
     with receiving() as receiver:
-        wecom, feishu = open_targets(["wecombot://key-0123/", "feishu://tok0123/"])
-        wecom.plugin.api_url = receiver.url
-        feishu.plugin.notify_url = receiver.url
-        wecom.send(MESSAGE)
-        feishu.send(MESSAGE)
-    for text in (receiver.bodies[0]["text"]["content"], receiver.bodies[1]["content"]["text"]):
-        assert text.startswith(MESSAGE.title)
-        assert "币安人生USDT" in text
+        targets = open_targets(["wecombot://key-0123/", "feishu://tok0123/", f"dingtalk://{TOKEN}/"])
+        targets[0].plugin.api_url = receiver.url
+        targets[1].plugin.notify_url = targets[2].plugin.notify_url = receiver.url
+        for target in targets:
+            if longest_title is not None:
+                target.plugin.title_maxlen = longest_title
+            target.send(MESSAGE)
+    wecom, feishu, dingtalk = receiver.bodies
+    for text in (wecom["text"]["content"], feishu["content"]["text"], dingtalk["text"]["content"]):
+        assert text.splitlines() == [MESSAGE.title, *MESSAGE.body.splitlines()]
 
 
 def test_a_webhook_gets_json() -> None:
     """A URL of one's own, through apprise alone."""
     with receiving() as receiver:
         AppriseTarget(receiver.url.replace("http", "json")).send(MESSAGE)
+    assert receiver.bodies[0]["title"] == MESSAGE.title
     assert receiver.bodies[0]["message"] == MESSAGE.body
     assert receiver.bodies[0]["type"] == "failure"
 
