@@ -10,7 +10,7 @@ import sys
 import threading
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -26,7 +26,9 @@ _FORMATS = ("text", "json")
 
 
 def simulate(
-    port: Annotated[int, typer.Option(help="Port on loopback; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(help="First of four ports on loopback: of all markets, spot, USD-M, COIN-M. 0: free ones.")
+    ] = 0,
     speed: Annotated[float, typer.Option(help="How many times faster than real time its clock runs.")] = 1.0,
     symbols: Annotated[int, typer.Option(help="Trading symbols of each market's main trade type.")] = 20,
     market: Annotated[
@@ -51,16 +53,21 @@ def simulate(
             metavar="PATH", help="Archive klines (csv, zip, gz, parquet; or a directory) to replay as of now."
         ),
     ] = None,
+    coin_paths: Annotated[
+        str, typer.Option(metavar="NAME", help="Paths on which COIN-M's websockets send: both, routed, unrouted.")
+    ] = "both",
     output: Annotated[str, typer.Option("--format", help="text, or json: one line for a program to read.")] = "text",
     die_with_parent: Annotated[bool, typer.Option(hidden=True, help="End when standard input closes.")] = False,
 ) -> None:
     """Run a stand-in exchange on loopback: REST and websockets of all three markets, with the real one's rules.
 
-    Point a recorder at it with the two URLs that it prints. It ends on Ctrl-C and then tells what it did.
+    Each market has an address of its own, for any client; point a recorder at it with the command that it prints.
+    It ends on Ctrl-C and then tells what it did.
     """
     from bmacdb.clock import SystemClock
     from bmacdb.exchange.simulated import SimulatedExchange, parse_fault
     from bmacdb.exchange.simulated.faults import KINDS, Event, Mishap
+    from bmacdb.exchange.simulated.hosts import CoinPaths
 
     if output not in _FORMATS:
         raise UsageError(f"--format {output!r} is not one of {', '.join(_FORMATS)}.{did_you_mean(output, _FORMATS)}")
@@ -70,7 +77,11 @@ def simulate(
             own = ", ".join(field.name for field in fields(known) if field.name not in common)
             print(f"{kind:10} {(known.__doc__ or '').splitlines()[0]}{f' ({own})' if own else ''}")
         return
-    _check("--port", port, 0, 65535)
+    if coin_paths not in (ways := get_args(CoinPaths)):
+        raise UsageError(
+            f"--coin-paths {coin_paths!r} is not one of {', '.join(ways)}.{did_you_mean(coin_paths, ways)}"
+        )
+    _check("--port", port, 0, 65535 - len(Market))
     _check("--speed", speed, 0.01, 10_000)
     _check("--symbols", symbols, 1, 5000)
     _check("--updates", updates, 0, 1000)
@@ -84,6 +95,7 @@ def simulate(
         updates_per_second=updates,
         faults=[parse_fault(text, now_ms=start_ms) for text in fault or ()],
         replay=replay or (),
+        coin_paths=cast(CoinPaths, coin_paths),
         port=port,
     )
     asyncio.run(_serve(exchange, output, die_with_parent))
@@ -146,6 +158,10 @@ def _greet(exchange: SimulatedExchange, output: str) -> None:
         told = {
             "rest_url": exchange.rest_url,
             "ws_url": exchange.ws_url,
+            "markets": {
+                market.value: {"rest_url": exchange.rest_urls[market], "ws_url": exchange.ws_urls[market]}
+                for market in Market
+            },
             "archive_url": exchange.archive_url,
             "speed": exchange.speed,
             "pid": os.getpid(),
@@ -154,10 +170,12 @@ def _greet(exchange: SimulatedExchange, output: str) -> None:
         }
         print(json.dumps(told), flush=True)
         return
+    hosts = "\n".join(f"  {market:14}{exchange.rest_urls[market]}  {exchange.ws_urls[market]}" for market in Market)
     rate = "" if exchange.speed == 1 else f" --clock-rate {exchange.speed:g}"
     print(
         f"A stand-in exchange listens at {exchange.rest_url}. Point a recorder at it:\n\n"
         f"  bmacdb run --rest-url {exchange.rest_url} --ws-url {exchange.ws_url}{rate}\n\n"
+        f"Other clients find each market at an address of its own, with the exchange's paths:\n\n{hosts}\n\n"
         f"Its archive, for bmacdb history, is at --archive-url {exchange.archive_url}. Ctrl-C ends it.",
         flush=True,
     )

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from bmacdb.exchange.simulated import SimulatedExchange
+from bmacdb.model import Market
 
 START_MS = 1_795_453_200_000
 """2026-11-23T17:00:00Z: a boundary of every interval up to an hour."""
@@ -46,9 +47,10 @@ class Client:
         async with self.session.get(self.exchange.rest_url + path, params=params) as response:
             return response.status, response.headers
 
-    async def listen(self, path: str, *names: str) -> aiohttp.ClientWebSocketResponse:
-        """A websocket that has subscribed to `names`, the acknowledgement read."""
-        socket = await self.session.ws_connect(self.exchange.ws_url + path)
+    async def listen(self, path: str, *names: str, market: Market | None = None) -> aiohttp.ClientWebSocketResponse:
+        """A websocket of a market's host (None: of the front) that has subscribed to `names`, the reply read."""
+        host = self.exchange.ws_url if market is None else self.exchange.ws_urls[market]
+        socket = await self.session.ws_connect(host + path)
         if names:
             await socket.send_json({"method": "SUBSCRIBE", "params": list(names), "id": 1})
             assert await socket.receive_json() == {"result": None, "id": 1}

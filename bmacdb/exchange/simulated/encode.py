@@ -16,10 +16,13 @@ import numpy as np
 from bmacdb.exchange.simulated.generate import Ints, Numbers, Style
 from bmacdb.model import Market
 
-__all__ = ["Frame", "StreamKey", "binary_frame", "kline_payloads", "rows_json", "text_frame"]
+__all__ = ["Frame", "Label", "StreamKey", "binary_frame", "kline_payloads", "rows_json", "text_frame"]
 
 StreamKey = tuple[bool, str]
 """Whether it is a futures stream, and its name: `(True, "btcusdt@kline_1m")`."""
+
+Label = str | tuple[str, str]
+"""What a stream of candles is named after: a symbol, or a pair and its contract type."""
 
 _SPOT_DECIMALS = 8  # spot pads every number to eight decimals
 
@@ -71,12 +74,16 @@ def rows_json(market: Market, style: Style, numbers: Numbers) -> str:
 
 @lru_cache(maxsize=100_000)
 def _kline_template(
-    market: Market, symbol: str, interval: str, price: int, volume: int, quote: int, closed: bool
+    market: Market, label: Label, interval: str, price: int, volume: int, quote: int, closed: bool
 ) -> str:
     padded = market is Market.SPOT
     p, v, q = (_number(decimals, padded=padded) for decimals in (price, volume, quote))
+    if isinstance(label, str):
+        head, symbol = f'"e":"kline","E":%d,"s":"{label}"', f'"s":"{label}",'
+    else:
+        head, symbol = f'"e":"continuous_kline","E":%d,"ps":"{label[0]}","ct":"{label[1]}"', ""
     return (
-        f'{{"e":"kline","E":%d,"s":"{symbol}","k":{{"t":%d,"T":%d,"s":"{symbol}","i":"{interval}","f":%d,"L":%d,'
+        f'{{{head},"k":{{"t":%d,"T":%d,{symbol}"i":"{interval}","f":%d,"L":%d,'
         f'"o":{p},"c":{p},"h":{p},"l":{p},"v":{v},"n":%d,"x":{"true" if closed else "false"},'
         f'"q":{q},"V":{v},"Q":{q},"B":"0"}}}}'
     )
@@ -87,23 +94,23 @@ def _parts(value: int, decimals: int) -> tuple[int, ...]:
 
 
 def kline_payloads(
-    instruments: Sequence[tuple[Market, str, Style]],
+    instruments: Sequence[tuple[Market, Label, Style]],
     interval: str,
     numbers: Numbers,
     events_ms: Sequence[int],
     *,
     closed: bool,
 ) -> list[str]:
-    """The `kline` event of each symbol (one bar each), sent at `events_ms`."""
+    """The `kline` or `continuous_kline` event of each instrument (one bar each), sent at `events_ms`."""
     payloads = []
     lists = zip(*(column.tolist() for column in numbers), events_ms, instruments, strict=True)
     for opens, after, open_, high, low, close, volume, quote, trades, taker, taker_quote, event, instrument in lists:
-        market, symbol, style = instrument
+        market, label, style = instrument
         p, v, q = style.price_decimals, style.volume_decimals, style.quote_decimals
         # Trade ids: a thousand a second would be many; no trade, no id.
         first, last = (opens // 10, opens // 10 + trades - 1) if trades else (-1, -1)
         payloads.append(
-            _kline_template(market, symbol, interval, p, v, q, closed)
+            _kline_template(market, label, interval, p, v, q, closed)
             % (
                 event,
                 opens,

@@ -1,9 +1,11 @@
-"""The stand-in exchange as a context manager: one loopback port for REST and websockets of all three markets."""
+"""The stand-in exchange as a context manager: a loopback port for each market, and one that serves all of them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,6 +29,7 @@ from bmacdb.exchange.simulated.faults import (
 )
 from bmacdb.exchange.simulated.feeder import Feeder
 from bmacdb.exchange.simulated.generate import Bar
+from bmacdb.exchange.simulated.hosts import REST_PATHS, CoinPaths, SocketPath, socket_paths
 from bmacdb.exchange.simulated.limits import RequestLimit
 from bmacdb.exchange.simulated.rest import RestApi, refused
 from bmacdb.exchange.simulated.script import Script
@@ -39,14 +42,7 @@ from bmacdb.model import Market
 __all__ = ["SimulatedExchange"]
 
 _CONNECTS = 300  # in five minutes
-_SOCKET_PATHS = {  # path -> futures, routed, combined
-    "/stream": (False, True, True),
-    "/ws": (False, True, False),
-    "/market/stream": (True, True, True),
-    "/market/ws": (True, True, False),
-    "/public/stream": (True, False, True),
-    "/public/ws": (True, False, False),
-}
+_HOSTS = (None, *Market)  # the front, and a host of each market; ports in this order
 
 
 class SimulatedExchange:
@@ -61,6 +57,12 @@ class SimulatedExchange:
     `weight_limit` (a minute) takes the place of the real ones: a small one is soon reached.
     `ping_seconds` (real; None: the real exchange's 20 s and 3 min) is how often clients are pinged.
     `replay` names archive files (or directories of them) whose candles take the place of generated ones.
+    `port` is the front's, and those of the markets follow it (0: free ones). `coin_paths` says which websocket paths
+    of COIN-M's host send candles.
+
+    Each market has a host of its own (`rest_urls`, `ws_urls`), as at the exchange. The front (`rest_url`, `ws_url`)
+    serves all of them for clients that take one address: REST by path; websockets of futures on routed paths, of spot
+    on the others.
 
     Other processes reach it by `/_control/stats` (GET), `/_control/faults` (POST adds, DELETE ends) and
     `/_control/expected?market&symbol&interval&start&end` (GET).
@@ -83,10 +85,12 @@ class SimulatedExchange:
         weight_limit: int | None = None,
         faults: Iterable[Fault] = (),
         replay: Iterable[Path] = (),
+        coin_paths: CoinPaths = "both",
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        self.speed, self.seed, self._host, self._port = speed, seed, host, port
+        self.speed, self.seed, self._host, self._coin_paths = speed, seed, host, coin_paths
+        self._ports = {one: port + place if port else 0 for place, one in enumerate(_HOSTS)}
         self.clock = ServerClock(rate=speed)
         now = self.clock.monotonic()
         self.start_ms = self.clock.now_ms() if start_ms is None else start_ms
@@ -116,8 +120,8 @@ class SimulatedExchange:
 
     @property
     def rest_url(self) -> str:
-        """What takes the place of scheme, host and port of every REST endpoint."""
-        return f"http://{self._host}:{self._port}"
+        """The front: what takes the place of scheme, host and port of every REST endpoint."""
+        return f"http://{self._host}:{self._ports[None]}"
 
     @property
     def archive_url(self) -> str:
@@ -127,7 +131,17 @@ class SimulatedExchange:
     @property
     def ws_url(self) -> str:
         """The same for websockets."""
-        return f"ws://{self._host}:{self._port}"
+        return f"ws://{self._host}:{self._ports[None]}"
+
+    @property
+    def rest_urls(self) -> dict[Market, str]:
+        """What takes the place of `https://fapi.binance.com` and the like, market by market."""
+        return {market: f"http://{self._host}:{self._ports[market]}" for market in Market}
+
+    @property
+    def ws_urls(self) -> dict[Market, str]:
+        """The same for `wss://fstream.binance.com` and the like."""
+        return {market: f"ws://{self._host}:{self._ports[market]}" for market in Market}
 
     def expected(self, market: Market, symbol: str, interval: str, start_ms: int, end_ms: int) -> list[Bar]:
         """Every bar that opened in [start, end), oldest first: the history that a record is held against."""
@@ -190,29 +204,45 @@ class SimulatedExchange:
             waiting.cancel()
 
     async def _serve(self) -> None:
+        async with AsyncExitStack() as hosts:
+            for market in _HOSTS:
+                runner = web.AppRunner(
+                    self._app(market), access_log=None, shutdown_timeout=0.5, handler_cancellation=True
+                )
+                await runner.setup()
+                hosts.push_async_callback(runner.cleanup)
+                await self._listen(runner, market)
+            await self._run()
+
+    def _app(self, market: Market | None) -> web.Application:
         app = web.Application()
-        app.add_routes(self._rest.routes())
-        app.add_routes(self.archive.routes())
-        for path in _SOCKET_PATHS:
-            app.router.add_get(path, self._socket)
-            if path.endswith("/ws"):
-                app.router.add_get(path + "/{names:.+}", self._socket)
-        app.router.add_get("/_control/stats", self._tell_stats)
-        app.router.add_post("/_control/faults", self._take_faults)
-        app.router.add_delete("/_control/faults", self._drop_faults)
-        app.router.add_get("/_control/expected", self._tell_expected)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
-        await runner.setup()
+        app.add_routes(self._rest.routes(REST_PATHS.values() if market is None else (REST_PATHS[market],)))
+        for path, carried in socket_paths(market, self._coin_paths).items():
+            handler = partial(self._socket, path=carried)
+            app.router.add_get(path, handler)
+            if not carried.combined:
+                app.router.add_get(path + "/{names:.+}", handler)
+        if market is None:
+            app.add_routes(self.archive.routes())
+            app.router.add_get("/_control/stats", self._tell_stats)
+            app.router.add_post("/_control/faults", self._take_faults)
+            app.router.add_delete("/_control/faults", self._drop_faults)
+            app.router.add_get("/_control/expected", self._tell_expected)
+        return app
+
+    async def _listen(self, runner: web.AppRunner, market: Market | None) -> None:
+        port = self._ports[market]
         try:
-            site = web.TCPSite(runner, self._host, self._port)
-            try:
-                await site.start()
-            except OSError as error:
-                raise Unreachable(
-                    f"port {self._port} of {self._host} cannot be listened on ({error.strerror or error}): "
-                    "free it, or take any free one with --port 0."
-                ) from error
-            self._port = runner.addresses[0][1]
+            await web.TCPSite(runner, self._host, port).start()
+        except OSError as error:
+            raise Unreachable(
+                f"port {port} of {self._host} cannot be listened on ({error.strerror or error}): "
+                "free it, or take any free ones with --port 0."
+            ) from error
+        self._ports[market] = runner.addresses[0][1]
+
+    async def _run(self) -> None:
+        try:
             async with asyncio.TaskGroup() as tasks:
                 self._feeder = Feeder(
                     self.universe,
@@ -239,9 +269,8 @@ class SimulatedExchange:
             pass
         finally:
             self._tasks = None
-            await runner.cleanup()
 
-    async def _socket(self, request: web.Request) -> web.StreamResponse:
+    async def _socket(self, request: web.Request, *, path: SocketPath) -> web.StreamResponse:
         feeder = self._feeder
         if feeder is None or request.transport is None:
             raise web.HTTPServiceUnavailable
@@ -252,9 +281,6 @@ class SimulatedExchange:
             self.stats.connections_refused += 1
             request.transport.abort()
             raise web.HTTPServiceUnavailable
-        names_in_path = request.match_info.get("names", "")
-        path = request.path.removesuffix("/" + names_in_path) if names_in_path else request.path
-        futures, routed, combined = _SOCKET_PATHS[path]
         socket = web.WebSocketResponse(compress=False, autoping=False, max_msg_size=1 << 20)
         try:
             await socket.prepare(request)
@@ -265,15 +291,14 @@ class SimulatedExchange:
             self.stats.connections_made,
             socket,
             request.transport,
-            futures=futures,
-            routed=routed,
-            combined=combined,
+            path,
             opened_ms=self.clock.now_ms(),
             now_ms=self.clock.now_ms,
             stats=self.stats,
             ping_seconds=self._ping_seconds,
         )
-        names = [name for name in (names_in_path or request.query.get("streams", "")).split("/") if name]
+        wanted = request.match_info.get("names", "") or request.query.get("streams", "")
+        names = [name for name in wanted.split("/") if name]
         self._connections.add(connection)
         self.stats.connections = len(self._connections)
         try:

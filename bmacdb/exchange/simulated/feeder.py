@@ -1,4 +1,5 @@
 """Sends candles to those who subscribed: a frame for every bar that closes, and updates of those that are open.
+Mark prices and quotes go out every second.
 
 Frames are made once, all symbols at a time, and shortly before the boundary; on the boundary they only
 have to be joined and handed to the transports.
@@ -7,18 +8,21 @@ have to be joined and handed to the transports.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bmacdb.clock import Clock
-from bmacdb.exchange.simulated.encode import Frame, StreamKey, kline_payloads, text_frame
+from bmacdb.exchange.simulated.encode import Frame, Label, StreamKey, kline_payloads, text_frame
 from bmacdb.exchange.simulated.faults import SocketDies
 from bmacdb.exchange.simulated.generate import Style, forming
 from bmacdb.exchange.simulated.listing import Instrument
 from bmacdb.exchange.simulated.script import Script
 from bmacdb.exchange.simulated.sockets import Connection
 from bmacdb.exchange.simulated.stats import Stats
+from bmacdb.exchange.simulated.streams import parse_stream
+from bmacdb.exchange.simulated.ticks import tick_frames
 from bmacdb.exchange.simulated.universe import Universe, grid
 from bmacdb.interval import Interval
 from bmacdb.model import Market
@@ -28,12 +32,15 @@ __all__ = ["Feeder"]
 _SLICE_MS = 5.0  # closing frames leave in slices of so many real milliseconds
 _LEAD_MS = 250.0  # and are made so many real milliseconds before the boundary
 _MOST_CAUGHT_UP = 100  # bars
+_CANDLES = ("kline", "continuousKline")
+_LEAST_TICK = 0.05  # real seconds between two sendings of mark prices and quotes
 _TICK = 0.01  # seconds between two helpings of updates
 
 
 @dataclass(frozen=True, slots=True)
 class _Stream:
     key: StreamKey
+    label: Label
     instrument: Instrument
     interval: Interval
 
@@ -61,6 +68,7 @@ class Feeder:
         self._random = random.Random(seed)
         self._listening: dict[StreamKey, dict[Connection, None]] = {}
         self._intervals: dict[str, asyncio.Task[None]] = {}
+        self._ticking: asyncio.Task[None] | None = None
         self._version = 0
         if updates_per_second > 0:
             tasks.create_task(self._send_updates())
@@ -70,15 +78,18 @@ class Feeder:
         return sum(len(connections) for connections in self._listening.values())
 
     def subscribed(self, connection: Connection, names: list[str]) -> None:
-        """Send these streams from now on; names that are none of ours stay silent."""
-        if not connection.routed:
-            return
+        """Send these streams from now on; names that are none of ours, or not of this path, stay silent."""
         for name in names:
-            key = (connection.futures, name)
-            self._listening.setdefault(key, {})[connection] = None
-            interval = name.rpartition("@kline_")[2]
-            if interval not in self._intervals and (layout := grid(interval, Market.SPOT)) is not None:
-                self._intervals[interval] = self._tasks.create_task(self._close_bars(layout))
+            parsed = parse_stream(name)
+            if parsed is None or parsed.kind not in connection.path.kinds:
+                continue
+            self._listening.setdefault((connection.futures, name), {})[connection] = None
+            if parsed.kind not in _CANDLES:
+                self._ticking = self._ticking or self._tasks.create_task(self._tick())
+            elif parsed.detail not in self._intervals:
+                layout = grid(parsed.detail, Market.SPOT)
+                if layout is not None:
+                    self._intervals[parsed.detail] = self._tasks.create_task(self._close_bars(layout))
         self._version += 1
 
     def unsubscribed(self, connection: Connection, names: Sequence[str]) -> None:
@@ -92,21 +103,32 @@ class Feeder:
         self._version += 1
 
     def _stream(self, key: StreamKey) -> _Stream | None:
-        """What a name stands for; None for one that is upper case, of no symbol, or of no interval here."""
+        """The candles that a name stands for; None for one of no symbol, or of no interval here."""
         futures, name = key
-        lower, _, interval = name.partition("@kline_")
-        if lower != lower.lower() or not interval:
+        parsed = parse_stream(name)
+        if parsed is None or parsed.kind not in _CANDLES:
             return None
-        instrument = self._universe.find(lower.upper(), futures=futures)
+        subject = parsed.subject.upper()
+        label: Label = subject
+        if parsed.kind == "kline":
+            instrument = self._universe.find(subject, futures=futures)
+        else:
+            pair, _, contract_type = subject.partition("_")
+            label = (pair, contract_type)
+            instrument = self._universe.contract(pair, contract_type, self._clock.now_ms())
         if instrument is None:
             return None
-        layout = grid(interval, instrument.market)
-        return None if layout is None else _Stream(key, instrument, layout)
+        layout = grid(parsed.detail, instrument.market)
+        return None if layout is None else _Stream(key, label, instrument, layout)
 
-    def _streams(self, interval: Interval | None = None) -> list[_Stream]:
-        ending = "" if interval is None else f"@kline_{interval.name}"
-        keys = [key for key in self._listening if key[1].endswith(ending)]
-        return [stream for key in keys if (stream := self._stream(key)) is not None]
+    def _of(self, interval: Interval) -> list[StreamKey]:
+        """The streams of candles of an interval that somebody listens to."""
+        return [
+            key for key in self._listening if key[1].endswith(tuple(f"@{kind}_{interval.name}" for kind in _CANDLES))
+        ]
+
+    def _streams(self, interval: Interval) -> list[_Stream]:
+        return [stream for key in self._of(interval) if (stream := self._stream(key)) is not None]
 
     # --- closing frames
 
@@ -135,8 +157,7 @@ class Feeder:
 
     def _doomed(self, interval: Interval, boundary_ms: int) -> dict[Connection, SocketDies]:
         """The connections of this interval that the script lets break at the boundary."""
-        ending = f"@kline_{interval.name}"
-        concerned = {one for key, several in self._listening.items() if key[1].endswith(ending) for one in several}
+        concerned = {one for key in self._of(interval) for one in self._listening[key]}
         doomed = self._script.dying(sorted(concerned, key=lambda one: one.number), boundary_ms)
         for connection, mishap in doomed.items():
             if mishap.announced:
@@ -147,7 +168,7 @@ class Feeder:
 
     async def _send_later(self, seconds: float, key: StreamKey, frame: Frame) -> None:
         await self._clock.sleep(seconds)
-        self._deliver([(key, frame)])
+        self._stats.closing_frames += self._deliver([(key, frame)])
 
     def _spread_seconds(self, interval: Interval) -> float:
         return min(self._spread_ms, interval.length_ms / self._speed / 2) / 1000
@@ -171,15 +192,15 @@ class Feeder:
     ) -> list[tuple[StreamKey, Frame]]:
         """The frames of the bars that opened at `open_ms`: closed, or as they look at `at_ms`."""
         found: list[tuple[Instrument, Style]] = []
-        keys: list[StreamKey] = []
+        shown: list[_Stream] = []
         events: list[int] = []
         for stream, event_ms in zip(streams, events_ms, strict=True):
             life = self._universe.closing(stream.instrument, interval, open_ms)
             if life is not None:
                 found.append((stream.instrument, self._universe.style(stream.instrument, life)))
-                keys.append(stream.key)
+                shown.append(stream)
                 events.append(event_ms)
-        if not keys:
+        if not shown:
             return []
         numbers = self._universe.at_once(found, interval, open_ms)
         if at_ms is not None:
@@ -189,11 +210,13 @@ class Feeder:
             none and not self._quiet_closes and instrument.market is not Market.SPOT
             for none, (instrument, _) in zip(untraded, found, strict=True)
         ]
-        named = [(instrument.market, instrument.symbol, style) for instrument, style in found]
-        payloads = kline_payloads(named, interval.name, numbers, events, closed=at_ms is None)
+        labelled = [
+            (stream.instrument.market, stream.label, style) for stream, (_, style) in zip(shown, found, strict=True)
+        ]
+        payloads = kline_payloads(labelled, interval.name, numbers, events, closed=at_ms is None)
         return [
-            (key, Frame.of(key[1], market, symbol, payload))
-            for key, (market, symbol, _), payload, quiet in zip(keys, named, payloads, silent, strict=True)
+            (stream.key, Frame.of(stream.key[1], stream.instrument.market, stream.instrument.symbol, payload))
+            for stream, payload, quiet in zip(shown, payloads, silent, strict=True)
             if not quiet
         ]
 
@@ -217,10 +240,11 @@ class Feeder:
         share = max(-(-len(frames) // slices), 1)
         started = loop.time()
         for number, start in enumerate(range(0, len(frames), share)):
-            self._deliver(frames[start : start + share])
+            self._stats.closing_frames += self._deliver(frames[start : start + share])
             await asyncio.sleep(max(started + (number + 1) * spread / slices - loop.time(), 0))
 
-    def _deliver(self, frames: Sequence[tuple[StreamKey, Frame]]) -> None:
+    def _deliver(self, frames: Sequence[tuple[StreamKey, Frame]]) -> int:
+        """Send frames to all who listen to their streams; how many were sent."""
         outgoing: dict[Connection, list[bytes]] = {}
         silences, now_ms = self._script.silences, self._clock.now_ms()
         for key, frame in frames:
@@ -230,7 +254,17 @@ class Feeder:
                 outgoing.setdefault(connection, []).append(frame.combined if connection.combined else frame.raw)
         for connection, pieces in outgoing.items():
             connection.write(b"".join(pieces))
-            self._stats.closing_frames += len(pieces)
+        return sum(len(pieces) for pieces in outgoing.values())
+
+    # --- mark prices and quotes
+
+    async def _tick(self) -> None:
+        """Every second of the exchange's time, or as often as the machine bears where that runs fast."""
+        step_ms = 1000 * max(math.ceil(self._speed * _LEAST_TICK), 1)
+        while True:
+            now_ms = (self._clock.now_ms() // step_ms + 1) * step_ms
+            await self._clock.sleep_until(now_ms)
+            self._stats.tick_frames += self._deliver(tick_frames(self._universe, self._listening, now_ms))
 
     # --- updates of open bars
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from aiohttp import web
 from bmacdb.clock import Clock
 from bmacdb.exchange.simulated.faults import FormingBar, Hang, Mishap, RestStatus, StaleKlines, TruncatedBody
 from bmacdb.exchange.simulated.funding import funding_info, funding_rates, premium_index
+from bmacdb.exchange.simulated.hosts import REST_PATHS
 from bmacdb.exchange.simulated.info import describe
 from bmacdb.exchange.simulated.limits import LIMITS, RequestLimit, Verdict, WeightLimit, weight_of
 from bmacdb.exchange.simulated.listing import Instrument
@@ -27,7 +28,7 @@ __all__ = ["Refusal", "RestApi", "refused"]
 
 _M = TypeVar("_M", bound=Mishap)
 
-_PREFIXES = {"/api/v3": Market.SPOT, "/fapi/v1": Market.USDT_FUTURES, "/dapi/v1": Market.COIN_FUTURES}
+_PREFIXES = {path: market for market, path in REST_PATHS.items()}
 _MOST_ROWS = {Market.SPOT: 1000, Market.USDT_FUTURES: 1500, Market.COIN_FUTURES: 1500}
 _DEFAULT_ROWS = 500
 _COIN_SPAN_MS = 200 * DAY_MS
@@ -98,8 +99,9 @@ class RestApi:
         }
         self._futures_alone = {"continuousKlines", "premiumIndex", "fundingRate", "fundingInfo"}
 
-    def routes(self) -> list[web.RouteDef]:
-        return [web.get(prefix + "/{endpoint}", self.handle) for prefix in _PREFIXES]
+    def routes(self, paths: Iterable[str]) -> list[web.RouteDef]:
+        """What a host answers that has these of the markets' paths."""
+        return [web.get(path + "/{endpoint}", self.handle) for path in paths]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one request, unless the script has it otherwise."""
@@ -188,10 +190,10 @@ class RestApi:
 
     def _continuous_klines(self, call: _Call) -> bytes:
         pair, contract = call.text("pair"), call.text("contractType")
-        for instrument in self.universe.trading(call.market, call.now_ms):
-            if instrument.pair == pair and instrument.contract_type_at(call.now_ms) == contract:
-                return self._page(call, instrument)
-        raise Refusal(-4144, "Invalid pair.")
+        instrument = self.universe.contract(pair, contract, call.now_ms)
+        if instrument is None:
+            raise Refusal(-4144, "Invalid pair.")
+        return self._page(call, instrument)
 
     def _page(self, call: _Call, instrument: Instrument) -> bytes:
         interval = grid(call.text("interval"), call.market)

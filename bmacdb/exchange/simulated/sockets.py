@@ -9,6 +9,7 @@ from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
+from bmacdb.exchange.simulated.hosts import SocketPath
 from bmacdb.exchange.simulated.limits import MessageBucket
 from bmacdb.exchange.simulated.stats import Stats
 
@@ -30,29 +31,27 @@ class Registry(Protocol):
 
 
 class Connection:
-    """A client's websocket. `futures` and `routed` tell the path it came by; `combined` whether frames are wrapped."""
+    """A client's websocket. `path` says what it may get."""
 
     def __init__(
         self,
         number: int,
         socket: web.WebSocketResponse,
         transport: asyncio.Transport,
+        path: SocketPath,
         *,
-        futures: bool,
-        routed: bool,
-        combined: bool,
         opened_ms: int,
         now_ms: Callable[[], int],
         stats: Stats,
         ping_seconds: float | None = None,
     ) -> None:
         self.number, self.socket, self.transport = number, socket, transport
-        self.futures, self.routed, self.combined = futures, routed, combined
+        self.path, self.futures, self.combined = path, path.futures, path.combined
         self.opened_ms = opened_ms
         self.streams: dict[str, int] = {}  # name -> when it was asked for last (exchange time)
         self._now_ms, self._stats = now_ms, stats
-        self._bucket = MessageBucket(rate=10, burst=15) if futures else MessageBucket(rate=5, burst=5)
-        self._ping_seconds = _PING_SECONDS[futures] if ping_seconds is None else (ping_seconds, 3 * ping_seconds)
+        self._bucket = MessageBucket(rate=10, burst=15) if path.futures else MessageBucket(rate=5, burst=5)
+        self._ping_seconds = _PING_SECONDS[path.futures] if ping_seconds is None else (ping_seconds, 3 * ping_seconds)
         self._ponged = 0.0
 
     def __repr__(self) -> str:

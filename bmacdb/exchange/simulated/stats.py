@@ -16,6 +16,7 @@ class Stats:
     by_status: Counter[int] = field(default_factory=Counter)
     closing_frames: int = 0
     update_frames: int = 0
+    tick_frames: int = 0  # mark prices and quotes
     connections: int = 0  # open now
     connections_made: int = 0
     connections_refused: int = 0

@@ -64,6 +64,7 @@ class Universe:
         self.start_ms, self.seed, self.version = start_ms, seed, 0
         self._instruments: dict[Market, dict[str, Instrument]] = {market: {} for market in Market}
         self._replays: dict[tuple[Market, str], dict[str, Replay]] = {}
+        self._pairs: tuple[int, dict[str, list[Instrument]]] = (-1, {})
         markets = tuple(markets)
         for market in markets:
             count = symbols if isinstance(symbols, int) else symbols.get(market, 0)
@@ -90,6 +91,20 @@ class Universe:
         for market in (Market.USDT_FUTURES, Market.COIN_FUTURES) if futures else (Market.SPOT,):
             if (instrument := self._instruments[market].get(symbol)) is not None:
                 return instrument
+        return None
+
+    def contract(self, pair: str, contract_type: str, now_ms: int) -> Instrument | None:
+        """The futures of a pair that are of a contract type now: of quarters that is another one every three months."""
+        version, by_pair = self._pairs
+        if version != self.version:
+            by_pair = {}
+            for market in (Market.USDT_FUTURES, Market.COIN_FUTURES):
+                for one in self._instruments[market].values():
+                    by_pair.setdefault(one.pair, []).append(one)
+            self._pairs = self.version, by_pair
+        for one in by_pair.get(pair, ()):
+            if one.status(now_ms) == "TRADING" and one.contract_type_at(now_ms) == contract_type:
+                return one
         return None
 
     def put(self, instrument: Instrument) -> None:
