@@ -21,11 +21,22 @@ def test_futures_klines_cost_by_rows(limit: int, weight: int) -> None:
 
 def test_other_endpoints_cost_what_the_exchange_says() -> None:
     """exchangeInfo 20 on spot and 1 on futures; premiumIndex 10 for all and 1 for one symbol."""
-    assert weight_of(Market.SPOT, "exchangeInfo", limit=500, one_symbol=False) == 20
-    assert weight_of(Market.USDT_FUTURES, "exchangeInfo", limit=500, one_symbol=False) == 1
-    assert weight_of(Market.COIN_FUTURES, "premiumIndex", limit=500, one_symbol=False) == 10
-    assert weight_of(Market.USDT_FUTURES, "premiumIndex", limit=500, one_symbol=True) == 1
-    assert weight_of(Market.SPOT, "time", limit=500, one_symbol=False) == 1
+    for market, endpoint, symbols, weight in (
+        (Market.SPOT, "exchangeInfo", None, 20),
+        (Market.USDT_FUTURES, "exchangeInfo", None, 1),
+        (Market.COIN_FUTURES, "premiumIndex", None, 10),
+        (Market.USDT_FUTURES, "premiumIndex", 1, 1),
+        (Market.SPOT, "time", None, 1),
+        (Market.SPOT, "uiKlines", 1, 2),
+        (Market.USDT_FUTURES, "markPriceKlines", 1, 2),
+        (Market.SPOT, "ticker/24hr", 21, 40),
+        (Market.SPOT, "ticker/24hr", None, 80),
+        (Market.SPOT, "ticker/price", 2, 4),
+        (Market.COIN_FUTURES, "ticker/bookTicker", 1, 2),
+        (Market.USDT_FUTURES, "ticker/24hr", None, 40),
+        (Market.USDT_FUTURES, "tradingSchedule", None, 5),
+    ):
+        assert weight_of(market, endpoint, limit=500, symbols=symbols) == weight, endpoint
 
 
 def test_weight_is_counted_by_minutes_of_the_clock() -> None:

@@ -29,7 +29,7 @@ from bmacdb.exchange.simulated.faults import (
 )
 from bmacdb.exchange.simulated.feeder import Feeder
 from bmacdb.exchange.simulated.generate import Bar
-from bmacdb.exchange.simulated.hosts import REST_PATHS, CoinPaths, SocketPath, socket_paths
+from bmacdb.exchange.simulated.hosts import CoinPaths, SocketPath, socket_paths
 from bmacdb.exchange.simulated.limits import RequestLimit
 from bmacdb.exchange.simulated.rest import RestApi, refused
 from bmacdb.exchange.simulated.script import Script
@@ -216,7 +216,7 @@ class SimulatedExchange:
 
     def _app(self, market: Market | None) -> web.Application:
         app = web.Application()
-        app.add_routes(self._rest.routes(REST_PATHS.values() if market is None else (REST_PATHS[market],)))
+        app.add_routes(self._rest.routes(tuple(Market) if market is None else (market,)))
         for path, carried in socket_paths(market, self._coin_paths).items():
             handler = partial(self._socket, path=carried)
             app.router.add_get(path, handler)

@@ -16,10 +16,13 @@ LIMITS = {Market.SPOT: 6000, Market.USDT_FUTURES: 2400, Market.COIN_FUTURES: 240
 _PATIENCE = 20  # refusals in one minute after which an address is banned
 _BAN_MS = 2 * MINUTE_MS
 _FLAT = {
-    Market.SPOT: {"exchangeInfo": 20, "premiumIndex": 0},
-    Market.USDT_FUTURES: {"premiumIndex": 10, "fundingInfo": 0, "fundingRate": 0},
-    Market.COIN_FUTURES: {"premiumIndex": 10, "fundingInfo": 0, "fundingRate": 0},
+    Market.SPOT: {"exchangeInfo": 20},
+    Market.USDT_FUTURES: {"fundingInfo": 0, "fundingRate": 0, "tradingSchedule": 5},
+    Market.COIN_FUTURES: {"fundingInfo": 0, "fundingRate": 0, "premiumIndex": 10},
 }
+# What a request for one symbol costs, and for all of them.
+_SPOT_BY_SYMBOLS = {"ticker/24hr": (2, 80), "ticker/price": (2, 4), "ticker/bookTicker": (2, 4)}
+_BY_SYMBOLS = {"premiumIndex": (1, 10), "ticker/24hr": (1, 40), "ticker/price": (1, 2), "ticker/bookTicker": (2, 5)}
 
 
 def klines_weight(market: Market, limit: int) -> int:
@@ -29,12 +32,16 @@ def klines_weight(market: Market, limit: int) -> int:
     return next(weight for most, weight in ((100, 1), (500, 2), (1000, 5), (limit, 10)) if limit <= most)
 
 
-def weight_of(market: Market, endpoint: str, *, limit: int, one_symbol: bool) -> int:
-    """What a request costs, whether or not it is then found valid."""
-    if endpoint in ("klines", "continuousKlines"):
+def weight_of(market: Market, endpoint: str, *, limit: int, symbols: int | None) -> int:
+    """What a request about so many symbols (None: all) costs, whether or not it is then found valid."""
+    if endpoint.lower().endswith("klines"):
         return klines_weight(market, limit)
-    if endpoint == "premiumIndex" and one_symbol:
-        return 1
+    spot = market is Market.SPOT
+    if spot and endpoint == "ticker/24hr" and symbols is not None:
+        return 2 if symbols <= 20 else 40 if symbols <= 100 else 80
+    by_symbols = (_SPOT_BY_SYMBOLS if spot else _BY_SYMBOLS).get(endpoint)
+    if by_symbols is not None and endpoint not in _FLAT[market]:
+        return by_symbols[0] if symbols == 1 else by_symbols[1]
     return _FLAT[market].get(endpoint, 1)
 
 

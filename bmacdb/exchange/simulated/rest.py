@@ -1,12 +1,16 @@
-"""The REST half of the stand-in exchange: `/api/v3`, `/fapi/v1` and `/dapi/v1` with the rules of 2026."""
+"""The REST half of the stand-in exchange: `/api/v3`, `/fapi/v1` and `/dapi/v1` with the rules of 2026.
+
+What is asked is read and refused here; the bodies are made by modules of their own.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from aiohttp import web
@@ -14,12 +18,16 @@ from aiohttp import web
 from bmacdb.clock import Clock
 from bmacdb.exchange.simulated.faults import FormingBar, Hang, Mishap, RestStatus, StaleKlines, TruncatedBody
 from bmacdb.exchange.simulated.funding import funding_info, funding_rates, premium_index
+from bmacdb.exchange.simulated.generate import Numbers, Style
 from bmacdb.exchange.simulated.hosts import REST_PATHS
 from bmacdb.exchange.simulated.info import describe
 from bmacdb.exchange.simulated.limits import LIMITS, RequestLimit, Verdict, WeightLimit, weight_of
 from bmacdb.exchange.simulated.listing import Instrument
+from bmacdb.exchange.simulated.prices import premium_rows, price_rows
 from bmacdb.exchange.simulated.script import Script
+from bmacdb.exchange.simulated.sessions import trading_schedule
 from bmacdb.exchange.simulated.stats import Stats
+from bmacdb.exchange.simulated.tickers import Row, book_tickers, day_tickers, price_tickers
 from bmacdb.exchange.simulated.universe import Universe, grid
 from bmacdb.interval import DAY_MS, MINUTE_MS, Interval
 from bmacdb.model import Market
@@ -27,8 +35,10 @@ from bmacdb.model import Market
 __all__ = ["Refusal", "RestApi", "refused"]
 
 _M = TypeVar("_M", bound=Mishap)
+_Rows = Callable[[Style, Numbers], list[list[object]]]
 
-_PREFIXES = {path: market for market, path in REST_PATHS.items()}
+_FUTURES = frozenset({Market.USDT_FUTURES, Market.COIN_FUTURES})
+_V2 = {Market.USDT_FUTURES: "/fapi/v2"}  # has the newer `ticker/price`, and nothing else here
 _MOST_ROWS = {Market.SPOT: 1000, Market.USDT_FUTURES: 1500, Market.COIN_FUTURES: 1500}
 _DEFAULT_ROWS = 500
 _COIN_SPAN_MS = 200 * DAY_MS
@@ -87,29 +97,43 @@ class RestApi:
         self.weights = {Market.SPOT: spot, Market.USDT_FUTURES: futures, Market.COIN_FUTURES: futures}
         self.funding_requests = RequestLimit(500, 5 * MINUTE_MS)
         self._info: dict[Market, tuple[int, int, bytes]] = {}
-        self._endpoints: dict[str, Callable[[_Call], bytes]] = {
-            "ping": lambda call: b"{}",
-            "time": lambda call: b'{"serverTime":%d}' % call.now_ms,
-            "exchangeInfo": self._exchange_info,
-            "klines": self._klines,
-            "continuousKlines": self._continuous_klines,
-            "premiumIndex": self._premium_index,
-            "fundingRate": self._funding_rate,
-            "fundingInfo": self._funding_info,
+        everywhere, usdt = frozenset(Market), frozenset({Market.USDT_FUTURES})
+        self._endpoints: dict[str, tuple[frozenset[Market], Callable[[_Call], bytes]]] = {
+            "ping": (everywhere, lambda call: b"{}"),
+            "time": (everywhere, lambda call: b'{"serverTime":%d}' % call.now_ms),
+            "exchangeInfo": (everywhere, self._exchange_info),
+            "klines": (everywhere, self._klines),
+            "uiKlines": (frozenset({Market.SPOT}), self._klines),
+            "continuousKlines": (_FUTURES, self._continuous_klines),
+            "markPriceKlines": (_FUTURES, self._mark_price_klines),
+            "indexPriceKlines": (_FUTURES, self._index_price_klines),
+            "premiumIndexKlines": (_FUTURES, self._premium_index_klines),
+            "premiumIndex": (_FUTURES, self._premium_index),
+            "fundingRate": (_FUTURES, self._funding_rate),
+            "fundingInfo": (_FUTURES, self._funding_info),
+            "ticker/24hr": (everywhere, partial(self._tickers, day_tickers)),
+            "ticker/price": (everywhere, partial(self._tickers, price_tickers)),
+            "ticker/bookTicker": (everywhere, partial(self._tickers, book_tickers)),
+            "tradingSchedule": (usdt, lambda call: trading_schedule(call.now_ms)),
         }
-        self._futures_alone = {"continuousKlines", "premiumIndex", "fundingRate", "fundingInfo"}
 
-    def routes(self, paths: Iterable[str]) -> list[web.RouteDef]:
-        """What a host answers that has these of the markets' paths."""
-        return [web.get(path + "/{endpoint}", self.handle) for path in paths]
+    def routes(self, markets: Iterable[Market]) -> list[web.RouteDef]:
+        """What a host answers that serves these markets."""
+        routes = []
+        for market in markets:
+            handler = partial(self.handle, market=market)
+            routes.append(web.get(REST_PATHS[market] + "/{endpoint:.+}", handler))
+            if market in _V2:
+                routes.append(web.get(_V2[market] + "/{endpoint:ticker/price}", handler))
+        return routes
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request, *, market: Market) -> web.StreamResponse:
         """Serve one request, unless the script has it otherwise."""
-        path, query, script, now_ms = request.path, dict(request.query), self.script, self.clock.now_ms()
+        endpoint, query = request.match_info["endpoint"], dict(request.query)
+        script, now_ms, symbol = self.script, self.clock.now_ms(), query.get("symbol")
         if script.refuses_requests(now_ms) and request.transport is not None:
             request.transport.abort()
             raise web.HTTPServiceUnavailable
-        market, endpoint, symbol = _PREFIXES[path.rpartition("/")[0]], path.rpartition("/")[2], query.get("symbol")
         blocked = script.blocked(now_ms)
 
         def strike(kind: type[_M]) -> _M | None:
@@ -122,7 +146,7 @@ class RestApi:
         else:
             if (hang := strike(Hang)) is not None:
                 await self._hang(hang)
-            response = self.answer(path, query)
+            response = self.answer(market, endpoint, query)
             if response.status == 200 and strike(TruncatedBody) is not None and isinstance(response.body, bytes):
                 response.body = response.body[: len(response.body) * 2 // 3]
         self.stats.answered(response.status)
@@ -134,12 +158,11 @@ class RestApi:
         else:
             await self.clock.sleep(hang.seconds)
 
-    def answer(self, path: str, query: dict[str, str]) -> web.Response:
+    def answer(self, market: Market, endpoint: str, query: dict[str, str]) -> web.Response:
         """What the exchange answers now."""
-        prefix, _, endpoint = path.rpartition("/")
-        market, now_ms = _PREFIXES[prefix], self.clock.now_ms()
-        serve = self._endpoints.get(endpoint)
-        if serve is None or (market is Market.SPOT and endpoint in self._futures_alone):
+        now_ms = self.clock.now_ms()
+        markets, serve = self._endpoints.get(endpoint, (frozenset(), None))
+        if serve is None or market not in markets:
             return web.Response(
                 status=404, text="<html><body><h2>404 Not found</h2></body></html>", content_type="text/html"
             )
@@ -160,42 +183,93 @@ class RestApi:
     def _charge(self, call: _Call, endpoint: str) -> Verdict:
         limit = call.query.get("limit", "")
         rows = int(limit) if _DIGITS.fullmatch(limit) else _DEFAULT_ROWS
-        weight = weight_of(call.market, endpoint, limit=rows, one_symbol="symbol" in call.query)
+        symbols = 1 if "symbol" in call.query else None
+        if "symbols" in call.query:
+            symbols = call.query["symbols"].count(",") + 1
+        weight = weight_of(call.market, endpoint, limit=rows, symbols=symbols)
         verdict = self.weights[call.market].charge(weight, call.now_ms)
         if verdict.status == 200 and endpoint in ("fundingRate", "fundingInfo"):
             return self.funding_requests.charge(call.now_ms)
         return verdict
 
     def _instrument(self, call: _Call) -> Instrument:
-        symbol = call.text("symbol")
+        return self._named(call, call.text("symbol"))
+
+    def _named(self, call: _Call, symbol: str) -> Instrument:
         instrument = self.universe.find(symbol, futures=call.futures)
         if instrument is None or (instrument.status(call.now_ms) is None):
             raise Refusal(-1121, "Invalid symbol.")
         return instrument
 
+    def _wanted(self, call: _Call) -> list[Instrument] | None:
+        """What `symbol` names, or on spot `symbols`; None where neither is given."""
+        if "symbol" in call.query:
+            if call.market is Market.SPOT and "symbols" in call.query:
+                raise Refusal(-1128, "Combination of optional parameters invalid.")
+            return [self._instrument(call)]
+        if call.market is not Market.SPOT or "symbols" not in call.query:
+            return None
+        try:
+            names = json.loads(call.query["symbols"])
+            if not names or not all(isinstance(name, str) and not _ILLEGAL.search(name) for name in names):
+                raise ValueError(names)
+        except (ValueError, TypeError):
+            legal = '^\\[("[\\w\\-._&&[^a-z]]{1,50}"(,"[\\w\\-._&&[^a-z]]{1,50}"){0,}){0,1}\\]$'
+            message = f"Illegal characters found in parameter 'symbols'; legal range is '{legal}'."
+            raise Refusal(-1100, message) from None
+        return [self._named(call, name) for name in names]
+
     def _exchange_info(self, call: _Call) -> bytes:
         market = call.market
+        wanted = self._wanted(call) if market is Market.SPOT else None  # futures take no parameter here
+        if wanted is not None:
+            return self._describe(call, wanted)
         instruments = self.universe.instruments(market)
         version, until_ms, body = self._info.get(market, (-1, 0, b""))
         if version != self.universe.version or call.now_ms >= until_ms:
             changes = [change for one in instruments for change in (*one.changes(), one.delivery_ms)]
             until_ms = min((change for change in changes if change > call.now_ms), default=1 << 62)
-            pairs = [(one, self.universe.style(one, one.life_at(call.now_ms) or one.lives[0])) for one in instruments]
-            body = describe(market, pairs, now_ms=call.now_ms, weight_limit=self.weights[market].limit)
+            body = self._describe(call, instruments)
             self._info[market] = (self.universe.version, until_ms, body)
         return body
+
+    def _describe(self, call: _Call, instruments: Sequence[Instrument]) -> bytes:
+        pairs = [(one, self.universe.style(one, one.life_at(call.now_ms) or one.lives[0])) for one in instruments]
+        return describe(call.market, pairs, now_ms=call.now_ms, weight_limit=self.weights[call.market].limit)
+
+    def _tickers(self, make: Callable[[Universe, Sequence[Instrument], int], list[Row]], call: _Call) -> bytes:
+        wanted = self._wanted(call)
+        if wanted is None:
+            pair = call.query.get("pair")  # of COIN-M alone
+            trading = self.universe.trading(call.market, call.now_ms)
+            wanted = [one for one in trading if pair is None or one.pair == pair]
+        rows = make(self.universe, wanted, call.now_ms)
+        single = "symbol" in call.query and call.market is not Market.COIN_FUTURES
+        return json.dumps(rows[0] if single else rows, ensure_ascii=False, separators=(",", ":")).encode()
 
     def _klines(self, call: _Call) -> bytes:
         return self._page(call, self._instrument(call))
 
     def _continuous_klines(self, call: _Call) -> bytes:
-        pair, contract = call.text("pair"), call.text("contractType")
-        instrument = self.universe.contract(pair, contract, call.now_ms)
+        return self._page(call, self._contract(call, call.text("contractType")))
+
+    def _index_price_klines(self, call: _Call) -> bytes:
+        return self._page(call, self._contract(call, "PERPETUAL"), price_rows)
+
+    def _mark_price_klines(self, call: _Call) -> bytes:
+        return self._page(call, self._instrument(call), price_rows)
+
+    def _premium_index_klines(self, call: _Call) -> bytes:
+        return self._page(call, self._instrument(call), partial(premium_rows, now_ms=call.now_ms))
+
+    def _contract(self, call: _Call, contract_type: str) -> Instrument:
+        instrument = self.universe.contract(call.text("pair"), contract_type, call.now_ms)
         if instrument is None:
             raise Refusal(-4144, "Invalid pair.")
-        return self._page(call, instrument)
+        return instrument
 
-    def _page(self, call: _Call, instrument: Instrument) -> bytes:
+    def _page(self, call: _Call, instrument: Instrument, rows: _Rows | None = None) -> bytes:
+        """The bars that a call asks for: those of trades, or other `rows` that are made of them."""
         interval = grid(call.text("interval"), call.market)
         if interval is None:
             raise Refusal(-1120, "Invalid interval.")
@@ -214,10 +288,10 @@ class RestApi:
         last_ms = call.now_ms if end_ms is None else min(end_ms, call.now_ms)
         if (stale := self._strike(StaleKlines, call, instrument)) is not None:
             last_ms = min(last_ms, interval.shift(interval.floor(call.now_ms - round(stale.seconds * 1000)), -1))
-        body = self._read(instrument, interval, start_ms or 0, last_ms, limit=limit, newest=newest)
+        body = self._read(instrument, interval, start_ms or 0, last_ms, rows, limit=limit, newest=newest)
         open_ms = interval.floor(call.now_ms)
         if last_ms < open_ms and self._strike(FormingBar, call, instrument) is not None:
-            more = self._read(instrument, interval, open_ms, open_ms, limit=1, newest=True)
+            more = self._read(instrument, interval, open_ms, open_ms, rows, limit=1, newest=True)
             body = body if more == "[]" else more if body == "[]" else f"{body[:-1]},{more[1:]}"
         return body.encode()
 
@@ -225,13 +299,25 @@ class RestApi:
         return self.script.strike(kind, now_ms=call.now_ms, market=instrument.market, symbol=instrument.symbol)
 
     def _read(
-        self, instrument: Instrument, interval: Interval, first_ms: int, last_ms: int, *, limit: int, newest: bool
+        self,
+        instrument: Instrument,
+        interval: Interval,
+        first_ms: int,
+        last_ms: int,
+        rows: _Rows | None,
+        *,
+        limit: int,
+        newest: bool,
     ) -> str:
         now_ms = self.clock.now_ms()
         if instrument.forgets and (life := instrument.life_at(now_ms)) is not None:
             first_ms = max(first_ms, interval.floor(life.onboard_ms))
         found = self.universe.opens(instrument, interval, first_ms, last_ms, limit=limit, newest=newest)
-        return self.universe.body(instrument, self.universe.pages(instrument, interval, found), now_ms=now_ms)
+        pages = self.universe.pages(instrument, interval, found)
+        if rows is None:
+            return self.universe.body(instrument, pages, now_ms=now_ms)
+        made = [row for page in self.universe.as_of(pages, now_ms) for row in rows(page.style, page.numbers)]
+        return json.dumps(made, separators=(",", ":"))
 
     def _premium_index(self, call: _Call) -> bytes:
         if "symbol" in call.query:

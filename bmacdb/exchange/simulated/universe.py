@@ -205,16 +205,22 @@ class Universe:
             return np.array([interval.next(open_ms) for open_ms in opens.tolist()], np.int64)
         return opens + interval.length_ms
 
-    def body(self, instrument: Instrument, pages: Sequence[Page], *, now_ms: int) -> str:
-        """A `klines` body; a bar that is open at `now_ms` as it looks then."""
-        rows = []
+    @staticmethod
+    def as_of(pages: Sequence[Page], now_ms: int) -> list[Page]:
+        """The same, with a bar that is open at `now_ms` as it looks then."""
+        seen = []
         for page in pages:
             numbers = page.numbers
             if len(numbers.next_ms) and int(numbers.next_ms[-1]) > now_ms:
                 closed = int(np.searchsorted(numbers.next_ms, now_ms, side="right"))
                 last = Numbers(*(column[closed:] for column in numbers))
                 numbers = _join(Numbers(*(column[:closed] for column in numbers)), forming(last, now_ms))
-            rows.append(rows_json(instrument.market, page.style, numbers))
+            seen.append(Page(page.style, numbers))
+        return seen
+
+    def body(self, instrument: Instrument, pages: Sequence[Page], *, now_ms: int) -> str:
+        """A `klines` body; a bar that is open at `now_ms` as it looks then."""
+        rows = [rows_json(instrument.market, page.style, page.numbers) for page in self.as_of(pages, now_ms)]
         return f"[{''.join(rows)[:-1]}]"
 
     def expected(self, market: Market, symbol: str, interval: str, start_ms: int, end_ms: int) -> list[Bar]:
