@@ -1,0 +1,21 @@
+"""The columns of `bars`."""
+
+from __future__ import annotations
+
+__all__ = ["BARS_COLUMNS", "CANDLE_COLUMNS", "FUNDING_COLUMNS"]
+
+CANDLE_COLUMNS = (
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "quote_volume",
+    "trade_num",
+    "taker_buy_base_asset_volume",
+    "taker_buy_quote_asset_volume",
+)
+FUNDING_COLUMNS = ("funding_rate", "funding_sum", "funding_count")
+"""Of the fundings settled within a bar: the last, their sum, their number; null where there was none."""
+
+BARS_COLUMNS = ("symbol", "open_time", *CANDLE_COLUMNS, *FUNDING_COLUMNS)
