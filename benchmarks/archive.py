@@ -92,7 +92,7 @@ class Live:
         self.clock = ManualClock(_LIVE_MS)
         self.queue: asyncio.Queue[Message | Stop] = asyncio.Queue()
         self.names = [f"S{number:04d}USDT" for number in range(symbols)]
-        self.state = FeedState(FEED, close_timeout_ms=15_000, page_rows=499)
+        self.state = FeedState(FEED, close_timeout_ms=15_000, page_rows=499, settle_ms=15_000)
         self.state.resume(expected=self.names, latest={}, unfinished=[], gaps=[], now_ms=_LIVE_MS)
         self.state.go_live(_LIVE_MS)
         self.complete = asyncio.Event()

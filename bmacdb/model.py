@@ -46,9 +46,14 @@ class Market(StrEnum):
 
 
 class Source(StrEnum):
-    """Where a row comes from. Later members outrank earlier ones when they disagree on a bar."""
+    """Where a row comes from. Later members outrank earlier ones when they disagree on a bar.
+
+    PROVISIONAL is a bar that REST gave so soon after its close that it may still change: no run is ready by it, and it
+    is asked for again until another source has confirmed or corrected it.
+    """
 
     FILL = "fill"
+    PROVISIONAL = "provisional"
     WS = "ws"
     REST = "rest"
     ARCHIVE = "archive"

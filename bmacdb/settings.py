@@ -44,6 +44,7 @@ OPTIONS: dict[str, str] = {
     "keep_symbols": "a list of symbols, like BTCUSDT, ETHUSDT",
     "http_timeout_sec": "seconds, from 0.1 to 600",
     "candle_close_timeout_sec": "seconds, from 0 to 40",
+    "rest_settle_sec": "seconds, from 0 to 40",
     "num_rest_fetchers": "a whole number from 1 to 64",
     "num_socket_listeners": "a whole number from 1 to 64",
     "rest_url": "an address like https://host:port",
@@ -237,6 +238,7 @@ class Settings(BaseModel):
     keep_symbols: Annotated[tuple[str, ...] | None, BeforeValidator(_symbols)] = None
     http_timeout_sec: Seconds = Field(default=5.0, ge=0.1, le=600)
     candle_close_timeout_sec: Seconds = Field(default=15.0, ge=0, le=40)
+    rest_settle_sec: Seconds = Field(default=15.0, ge=0, le=40)
     num_rest_fetchers: Whole = Field(default=8, ge=1, le=64)
     num_socket_listeners: Whole = Field(default=8, ge=1, le=64)
     rest_url: str | None = None

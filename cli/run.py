@@ -60,6 +60,9 @@ def run(
     candle_close_timeout_sec: Annotated[
         Text, typer.Option(metavar="SECONDS", help="How long to wait for candles before asking REST [default: 15].")
     ] = None,
+    rest_settle_sec: Annotated[
+        Text, typer.Option(metavar="SECONDS", help="How old a bar must be to be believed from REST [default: 15].")
+    ] = None,
     num_rest_fetchers: Annotated[Text, typer.Option(metavar="N", help="[default: 8]")] = None,
     num_socket_listeners: Annotated[Text, typer.Option(metavar="N", help="[default: 8]")] = None,
     dingding: Annotated[
@@ -122,6 +125,7 @@ def run(
         "keep_symbols": tuple(keep_symbols or ()),
         "http_timeout_sec": http_timeout_sec,
         "candle_close_timeout_sec": candle_close_timeout_sec,
+        "rest_settle_sec": rest_settle_sec,
         "num_rest_fetchers": num_rest_fetchers,
         "num_socket_listeners": num_socket_listeners,
         "dingding": dingding,

@@ -30,7 +30,7 @@ WHERE recorded.open_time BETWEEN make_timestamptz($start) AND make_timestamptz($
        OR recorded.trade_num IS DISTINCT FROM later.trade_num
        OR recorded.taker_buy_base_asset_volume IS DISTINCT FROM later.taker_buy_base_asset_volume
        OR recorded.taker_buy_quote_asset_volume IS DISTINCT FROM later.taker_buy_quote_asset_volume
-       OR (recorded.source = 'fill' AND later.source <> 'fill'));
+       OR (recorded.source IN ('fill', 'provisional') AND later.source <> recorded.source));
 
 -- replace_candles: put the versions of the slot in the place of the recorded ones.
 MERGE INTO candles AS recorded USING new_candles AS later

@@ -13,7 +13,7 @@ CREATE TABLE candles (
     trade_num                    BIGINT      NOT NULL,
     taker_buy_base_asset_volume  DOUBLE      NOT NULL,
     taker_buy_quote_asset_volume DOUBLE      NOT NULL,
-    source                       VARCHAR     NOT NULL,  -- ws, rest, archive, fill
+    source                       VARCHAR     NOT NULL,  -- ws, rest, archive, fill, provisional
     recorded_at                  TIMESTAMPTZ NOT NULL
 );
 

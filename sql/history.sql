@@ -35,11 +35,11 @@ WHERE recorded.open_time BETWEEN make_timestamptz($start) AND make_timestamptz($
       (later.open, later.high, later.low, later.close, later.volume, later.quote_volume,
        later.trade_num, later.taker_buy_base_asset_volume, later.taker_buy_quote_asset_volume);
 
--- replace: put the archive's version in the place of those that differ, or were invented.
+-- replace: put the archive's version in the place of those that differ, were invented, or were taken too soon.
 MERGE INTO candles AS recorded USING incoming AS later
 ON recorded.symbol = later.symbol AND recorded.open_time = later.open_time
    AND recorded.open_time BETWEEN make_timestamptz($start) AND make_timestamptz($end)
-WHEN MATCHED AND (recorded.source = 'fill' OR
+WHEN MATCHED AND (recorded.source IN ('fill', 'provisional') OR
       (recorded.open, recorded.high, recorded.low, recorded.close, recorded.volume, recorded.quote_volume,
        recorded.trade_num, recorded.taker_buy_base_asset_volume, recorded.taker_buy_quote_asset_volume)
       IS DISTINCT FROM

@@ -20,6 +20,9 @@ SELECT symbol, epoch_ms(max(open_time)) FROM candles GROUP BY symbol;
 -- trading: the symbols that traded when exchange info was last written.
 SELECT symbol FROM exginfo GROUP BY symbol HAVING arg_max(status, valid_from) = 'TRADING';
 
+-- provisional: the bars that REST gave too soon after their close, and nothing has confirmed yet.
+SELECT symbol, epoch_ms(open_time) FROM candles WHERE source = 'provisional' ORDER BY open_time;
+
 -- last_funding_times: the newest settled funding of each symbol.
 SELECT symbol, epoch_ms(max(funding_time)) FROM funding_rates GROUP BY symbol;
 

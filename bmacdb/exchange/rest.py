@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import aiohttp
+import msgspec
 
 from bmacdb.clock import Clock, ServerClock
 from bmacdb.errors import ExchangeError, Malformed, RateLimited, Unreachable, UsageError
@@ -32,9 +33,9 @@ from bmacdb.exchange.wire import (
     parse_server_time,
 )
 from bmacdb.interval import DAY_MS, Interval
-from bmacdb.model import Candle, FundingRate, FundingSnapshot, Market
+from bmacdb.model import Candle, FundingRate, FundingSnapshot, Market, Source
 
-__all__ = ["PAGE_ROWS", "RestClient", "kline_weight", "open_session", "retrying"]
+__all__ = ["PAGE_ROWS", "SETTLE_MS", "RestClient", "kline_weight", "open_session", "retrying"]
 
 PAGE_ROWS: dict[Market, int] = {Market.SPOT: 1000, Market.USDT_FUTURES: 499, Market.COIN_FUTURES: 499}
 """The rows of a klines page that cost the least weight each."""
@@ -50,12 +51,14 @@ _PREMIUM_INDEX_WEIGHT = 10
 # COIN-M refuses longer windows, and without both bounds it answers with the latest rows of a window of its own choice.
 _COIN_WINDOW_MS = 200 * DAY_MS
 
-# A bar is taken once it has been closed for so long when it is asked for. REST was seen to answer with bars that still
-# changed 2 to 10 seconds after their close (node-binance-api#585, freqtrade#12460), but that is for the recorder to
-# handle, which asks from 15 s on and asks again: a margin of that size would starve feeds of 1s. This one covers
-# the uncertainty of our clock, as long as that is no more; else the uncertainty itself is the margin, for a bar that
-# still forms must never be taken for a closed one.
-_SETTLED_MS = 1000
+# A bar is taken once it has been closed for so long when it is asked for. This covers the uncertainty of our clock, as
+# long as that is no more; else the uncertainty itself is the margin, for a bar that still forms must never be taken for
+# a closed one.
+_CLOSED_MS = 1000
+
+SETTLE_MS = 15_000
+"""How old a bar must be when REST is asked, so that the answer is final. REST was seen to answer with bars that still
+changed 2 to 10 seconds after their close (node-binance-api#585, freqtrade#12460); younger ones are provisional."""
 
 _OFF_LOOP_BYTES = 100_000  # a larger body takes milliseconds to decode, and the event loop has frames to read
 _BACKOFF_S = (0.5, 30.0)
@@ -108,11 +111,13 @@ class RestClient:
         funding_window: RequestWindow,
         timeout_s: float = 5.0,
         proxy: str | None = None,
+        settle_ms: int = SETTLE_MS,
     ) -> None:
+        """Bars younger than `settle_ms` when they are asked for come as provisional ones."""
         self.market = market
         self._base = endpoints.rest(market)
         self._session, self._clock, self._budget, self._funding_window = session, clock, budget, funding_window
-        self._timeout_s = timeout_s
+        self._timeout_s, self._settle_ms = timeout_s, settle_ms
         self._proxy = None if endpoints.loopback else proxy or None
 
     def __repr__(self) -> str:
@@ -154,7 +159,7 @@ class RestClient:
         """Closed bars that open in [start, end], both included, oldest first: at most `limit` of them.
 
         With both bounds and more bars between them, the oldest; without `start_ms`, the latest. Bars whose
-        close is not safely past by the exchange's clock are left out.
+        close is not safely past by the exchange's clock are left out; those that may still change are provisional.
         """
         limit = max(1, min(limit, _MOST_ROWS[self.market]))
         candles: list[Candle] = []
@@ -203,12 +208,19 @@ class RestClient:
         )  # the clock may have been set right meanwhile
         return await _off_loop(
             answer.body,
-            lambda body: _closed(parse_klines(body, symbol), interval, start_ms, end_ms, closed_by_ms=closed_by_ms),
+            lambda body: _closed(
+                parse_klines(body, symbol),
+                interval,
+                start_ms,
+                end_ms,
+                closed_by_ms=closed_by_ms,
+                settled_by_ms=min(closed_by_ms, answer.asked_ms - self._settle_ms),
+            ),
         )
 
     def _margin_ms(self) -> int:
         uncertain = self._clock.uncertainty_ms() if self._clock.synchronized else 0.0
-        return max(_SETTLED_MS, math.ceil(uncertain))
+        return max(_CLOSED_MS, math.ceil(uncertain))
 
     async def premium_index(self, run_time_ms: int) -> tuple[FundingSnapshot, ...]:
         """The running funding rate of every symbol, to be recorded for `run_time_ms`."""
@@ -294,9 +306,18 @@ class RestClient:
 
 
 def _closed(
-    bars: list[RestBar], interval: Interval, start_ms: int | None, end_ms: int | None, *, closed_by_ms: int
+    bars: list[RestBar],
+    interval: Interval,
+    start_ms: int | None,
+    end_ms: int | None,
+    *,
+    closed_by_ms: int,
+    settled_by_ms: int,
 ) -> list[Candle]:
-    """The bars closed by an instant. Raises Malformed where they are not what was asked for."""
+    """The bars closed by an instant; provisional are those that were not by `settled_by_ms`.
+
+    Raises Malformed where they are not what was asked for.
+    """
     candles: list[Candle] = []
     previous_ms = -1
     for bar in bars:
@@ -312,8 +333,11 @@ def _closed(
                 f"{bar.candle.symbol}: a bar of {opened_ms} when those of {start_ms} to {end_ms} were asked"
             )
         previous_ms = opened_ms
-        if max(bar.close_time_ms + 1, interval.next(opened_ms)) <= closed_by_ms:
+        closed_ms = max(bar.close_time_ms + 1, interval.next(opened_ms))
+        if closed_ms <= settled_by_ms:
             candles.append(bar.candle)
+        elif closed_ms <= closed_by_ms:
+            candles.append(msgspec.structs.replace(bar.candle, source=Source.PROVISIONAL))
     return candles
 
 

@@ -10,6 +10,7 @@ the symbols.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
 
 from bmacdb.model import (
     EXGINFO_ITEM,
@@ -44,23 +45,26 @@ from bmacdb.recorder.runs import RunBook
 __all__ = ["FeedState"]
 
 _EARLY_MS = 5_000  # a closed bar may come this much before our belief of the exchange's clock says that it closed
+_CONFIRM_AFTER_MS = 5_000  # beyond the age at which REST is believed
 _WAITED_MS = 1_000  # a bar that waited longer to be written, as on a full disk, was not ready when it was heard
 
 
 class FeedState:
     """One feed's runs, expected symbols and open gaps."""
 
-    def __init__(self, feed: Feed, *, close_timeout_ms: int, page_rows: int) -> None:
+    def __init__(self, feed: Feed, *, close_timeout_ms: int, settle_ms: int, page_rows: int) -> None:
         self.feed = feed
         self.expected: set[str] = set()
         self.known: set[str] = set()
         self.latest: dict[str, int] = {}
         self.unknown_frames = 0
-        self._page_rows = page_rows
+        self._page_rows, self._settle_ms = page_rows, settle_ms
         self._last: dict[str, Candle] = {}
         self._exginfo: tuple[SymbolInfo, ...] = ()
-        self._gaps = GapBook(feed.interval, page_rows=page_rows)
-        self.runs = RunBook(feed, self._gaps, close_timeout_ms=close_timeout_ms)
+        self._gaps = GapBook(feed.interval, page_rows=page_rows, settle_ms=settle_ms)
+        self._provisional = GapBook(feed.interval, page_rows=page_rows, settle_ms=settle_ms)
+        """Bars that REST gave too soon after their close. The file knows them by their source, so no gap is written."""
+        self.runs = RunBook(feed, self._gaps, close_timeout_ms=close_timeout_ms, settle_ms=settle_ms)
         self._fetching: set[tuple[str, int, int]] = set()
 
     # Where it starts from
@@ -72,15 +76,18 @@ class FeedState:
         latest: Mapping[str, int],
         unfinished: Iterable[tuple[Run, frozenset[str]]],
         gaps: Iterable[Gap],
+        provisional: Iterable[tuple[str, int]] = (),
         now_ms: int,
     ) -> None:
         """Take up what an earlier recorder left in the file: the symbols it expected, latest open times, runs that
-        never got complete (with the items that were ready), open gaps."""
+        never got complete (with the items that were ready), open gaps, (symbol, open time) of provisional bars."""
         self.expected.update(expected)
         self.latest.update(latest)
         self.known.update(latest, self.expected)
         self.runs.resume(unfinished, self.expected)
         self._gaps.resume(gaps, now_ms)
+        for symbol, open_ms in provisional:
+            self._doubt(symbol, (open_ms,), now_ms)
 
     def go_live(self, run_time_ms: int) -> None:
         """Every run from `run_time_ms` on is watched over; earlier bars are history's business."""
@@ -94,6 +101,10 @@ class FeedState:
     def open_gaps(self) -> int:
         """How many holes are neither filled nor proven absent."""
         return len(self._gaps)
+
+    def provisional_bars(self) -> int:
+        """How many stretches of bars are to be confirmed, because REST gave them too soon after their close."""
+        return len(self._provisional)
 
     def delayed(self, into: Decision, now_ms: int) -> None:
         """What is in `into` could be written only now, for there was no room: nobody could read it before."""
@@ -146,6 +157,8 @@ class FeedState:
         self.runs.ready(run_time_ms, candle, self.expected, at_ms, into)
         if symbol in self._gaps:
             self._settle(symbol, {open_ms}, (0, 0), at_ms, into)
+        if symbol in self._provisional:
+            self._confirm(symbol, {open_ms}, (0, 0), at_ms)
 
     def _tick(self, now_ms: int, into: Decision) -> None:
         late: dict[str, set[int]] = {}
@@ -154,7 +167,7 @@ class FeedState:
         for symbol, opens in sorted(late.items()):
             for start_ms, end_ms in self._ranges(opens):
                 self._fetch(symbol, start_ms, end_ms, Purpose.LATE, into)
-        for symbol, start_ms, end_ms in self._gaps.due(now_ms):
+        for symbol, start_ms, end_ms in chain(self._gaps.due(now_ms), self._provisional.due(now_ms)):
             self._fetch(symbol, start_ms, end_ms, Purpose.REPAIR, into)
 
     def _ranges(self, opens: Collection[int]) -> list[tuple[int, int]]:
@@ -186,16 +199,20 @@ class FeedState:
         into.taken.append((fetch, len(page.candles)))
         if fetch.symbol in self.known:
             self._fetched(page, now_ms, into)
-        present = {candle.open_time_ms for candle in page.candles}
+        provisional = {candle.open_time_ms for candle in page.candles if candle.source is Source.PROVISIONAL}
+        present = {candle.open_time_ms for candle in page.candles} - provisional
         # An answer that soon after the close fills gaps, and proves nothing.
         asked = (0, 0) if fetch.purpose is Purpose.LATE else (fetch.start_ms, fetch.end_ms)
         if fetch.symbol in self._gaps:
             self._settle(fetch.symbol, present, asked, page.answered_ms, into)
-        if fetch.purpose is Purpose.HISTORY and len(present) < self.feed.interval.count(*asked):
+        if fetch.symbol in self._provisional:
+            self._confirm(fetch.symbol, present, asked, page.answered_ms)
+        self._doubt(fetch.symbol, provisional, page.answered_ms)
+        if fetch.purpose is Purpose.HISTORY and len(page.candles) < self.feed.interval.count(*asked):
             lacking = [
                 open_ms
                 for open_ms in self.feed.interval.opens(*asked)
-                if open_ms not in present and not self._gaps.holds(fetch.symbol, open_ms)
+                if open_ms not in present | provisional and not self._gaps.holds(fetch.symbol, open_ms)
             ]
             for start_ms, end_ms in self._ranges(lacking):
                 reason = "not in the exchange's history"
@@ -218,7 +235,7 @@ class FeedState:
             return
         for candle in page.candles:
             run_time_ms = interval.next(candle.open_time_ms)
-            if run_time_ms >= first_ms:
+            if run_time_ms >= first_ms and candle.source is not Source.PROVISIONAL:
                 late = page.fetch.purpose is Purpose.LATE and candle.trade_num
                 if late and self.runs.awaits(run_time_ms, symbol):
                     into.owed.append((symbol, candle.open_time_ms))
@@ -230,6 +247,7 @@ class FeedState:
         into.taken.append((fetch, 0))
         if failure.refused:
             self._gaps.postpone(fetch.symbol, now_ms)
+            self._provisional.postpone(fetch.symbol, now_ms)
         if failure.refused and fetch.purpose is Purpose.HISTORY:
             # History looks for holes every half hour; as a gap it is asked for before that, and can be seen meanwhile.
             into.note(self._gaps.add(fetch.symbol, fetch.start_ms, fetch.end_ms, "history was refused", now_ms))
@@ -248,6 +266,9 @@ class FeedState:
             run_time_ms = interval.next(candle.open_time_ms)
             if interval.on_grid(candle.open_time_ms) and run_time_ms <= now_ms:
                 into.candles.append(candle)
+                if candle.source is Source.PROVISIONAL:
+                    self._doubt(candle.symbol, (candle.open_time_ms,), now_ms)
+                    continue
                 opens.setdefault(candle.symbol, set()).add(candle.open_time_ms)
                 if run_time_ms in self.runs:
                     self.runs.ready(run_time_ms, candle, self.expected, now_ms, into)
@@ -256,6 +277,8 @@ class FeedState:
         for symbol in opens:
             if symbol in self._gaps:
                 self._settle(symbol, opens[symbol], (0, 0), now_ms, into)
+            if symbol in self._provisional:
+                self._confirm(symbol, opens[symbol], (0, 0), now_ms)
         for gap in offer.gaps:
             if gap.state is GapState.ABSENT and gap.symbol in self._gaps:
                 self._settle(gap.symbol, (), (gap.gap_start_ms, gap.gap_end_ms), now_ms, into)
@@ -272,6 +295,21 @@ class FeedState:
             into.note(gap)
             if gap.state is GapState.ABSENT:
                 self.runs.absent(gap)
+
+    # Provisional bars
+
+    def _doubt(self, symbol: str, opens: Iterable[int], now_ms: int) -> None:
+        """Ask again for bars that REST gave too soon, once they are old enough. (A run that waits asks before that.)"""
+        for open_ms in sorted(opens):
+            end_ms = self.feed.interval.next(open_ms)
+            due_ms = end_ms + self._settle_ms + _CONFIRM_AFTER_MS
+            self._provisional.add(symbol, open_ms, end_ms, "provisional", now_ms, due_ms=due_ms)
+
+    def _confirm(self, symbol: str, present: Collection[int], asked: tuple[int, int], answered_ms: int) -> None:
+        """Ask no more for bars that a closing frame or a later answer has brought."""
+        self._provisional.settle(
+            symbol, present=present, asked=asked, evidence_ms=self.latest.get(symbol), answered_ms=answered_ms
+        )
 
     # Symbols
 

@@ -13,7 +13,7 @@ from bmacdb.exchange.listeners import Listeners
 from bmacdb.exchange.market import MarketDesk
 from bmacdb.exchange.rest import PAGE_ROWS, retrying
 from bmacdb.exchange.stream import CandleListener
-from bmacdb.interval import MINUTE_MS
+from bmacdb.interval import MINUTE_MS, Interval
 from bmacdb.model import Feed, GapState, Market, Segment, SymbolInfo
 from bmacdb.recorder.alarm import PeriodAlarm
 from bmacdb.recorder.decide import FeedState
@@ -26,12 +26,13 @@ from bmacdb.recorder.messages import ExchangeInfoFetched, Message
 from bmacdb.store.writer import Store
 from bmacdb.symbols import TRADE_TYPES, select
 
-__all__ = ["FeedPlan", "FeedRecorder", "plan_feed"]
+__all__ = ["FeedPlan", "FeedRecorder", "audit_time", "plan_feed"]
 
 _HISTORY_PATIENCE_S = 120  # how long live waits for the whole window; then the newest page of each symbol is enough
-_SAFELY_CLOSED_MS = 2_000  # REST is not asked for bars that closed more recently than this
+_LEAST_SETTLE_MS = 2_000  # the client leaves out bars that closed within a second, and our clock is not exact
 _UPDATE_ATTEMPTS = 5
-_AUDIT_EVERY_S = 1800.0
+_AUDIT_EVERY_MS = 1_800_000
+_AUDIT_PHASE_MS = 60_000  # how long after a boundary, for periods that are long enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,12 @@ def _members(feed: Feed, symbols: Iterable[SymbolInfo], keep: Iterable[str] | No
     return tuple(info for info in symbols if trade_type.takes(info) and (wanted is None or info.symbol in wanted))
 
 
+def audit_time(interval: Interval, earliest_ms: int) -> int:
+    """A time from `earliest_ms` on that is no boundary: then the market closes, and REST is needed for that."""
+    phase_ms = min(interval.length_ms // 2, _AUDIT_PHASE_MS)
+    return interval.next(interval.floor(earliest_ms - phase_ms - 1)) + phase_ms
+
+
 class FeedRecorder:
     """Serves one feed: listeners, alarm, history, exchange info and funding, all into the main queue."""
 
@@ -93,7 +100,8 @@ class FeedRecorder:
         self._completed = completed
         page_rows = PAGE_ROWS[feed.market]
         close_timeout_ms = round(settings.candle_close_timeout_sec * 1000)
-        self.state = FeedState(feed, close_timeout_ms=close_timeout_ms, page_rows=page_rows)
+        self._settle_ms = max(round(settings.rest_settle_sec * 1000), _LEAST_SETTLE_MS)
+        self.state = FeedState(feed, close_timeout_ms=close_timeout_ms, settle_ms=self._settle_ms, page_rows=page_rows)
         self.listeners = Listeners(
             feed, settings.num_socket_listeners, lambda group: make_listener(feed, group), clock=clock
         )
@@ -139,16 +147,16 @@ class FeedRecorder:
                 self.feed, since_ms=interval.shift(interval.floor(now_ms), -self._settings.num_candles)
             ),
             gaps=await self._store.gaps(self.feed),
+            provisional=await self._store.provisional(self.feed),
             now_ms=now_ms,
         )
         await self._put(ExchangeInfoFetched(self.feed.name, 0, self._members))
 
     async def _holes(self, symbols: Iterable[str] | None) -> Mapping[str, tuple[Segment, ...]]:
-        """What the window lacks of `symbols` (None: all), leaving out what is known to be absent or under repair."""
+        """What the window lacks of `symbols` (None: all), leaving out what is known to be absent or under repair, and
+        bars that are too young to be believed from REST."""
         interval = self.feed.interval
-        if interval.length_ms > 2 * _SAFELY_CLOSED_MS:  # or the newest bar would be left out
-            await self._clock.sleep_until(interval.floor(self._clock.now_ms()) + _SAFELY_CLOSED_MS)
-        end_ms = interval.floor(self._clock.now_ms() - _SAFELY_CLOSED_MS)
+        end_ms = self._settled_ms()
         start_ms = interval.shift(end_ms, -self._settings.num_candles)
         wanted = self.state.expected if symbols is None else self.state.expected.intersection(symbols)
         onboard = {info.symbol: info.onboard_ms or 0 for info in self._members}
@@ -175,7 +183,6 @@ class FeedRecorder:
             if self._with_funding:
                 tasks.create_task(self._settled_funding())
             await self._listening.wait()
-            self.history.request()
             await self._enough_history()
             first_ms = self.feed.interval.boundary_after(self._clock.now_ms())
             self.state.go_live(first_ms)
@@ -185,17 +192,33 @@ class FeedRecorder:
             tasks.create_task(alarm.run(first_ms))
             # Bars that closed between the last page of history and the first run; then, now and again, whatever may
             # have been lost for a reason that nobody thought of.
-            await self._clock.sleep_until(first_ms + _SAFELY_CLOSED_MS)
+            await self._clock.sleep_until(first_ms + self._settle_ms)
             while True:
                 self.history.request()
                 await self.history.idle.wait()
                 self.caught_up = True
                 self._completed(self.feed.name, [])
-                await self._clock.sleep(_AUDIT_EVERY_S)
+                await self._clock.sleep_until(audit_time(self.feed.interval, self._clock.now_ms() + _AUDIT_EVERY_MS))
+
+    def _settled_ms(self) -> int:
+        """When the bars of which REST is asked must have closed."""
+        return self.feed.interval.floor(self._clock.now_ms() - self._settle_ms)
+
+    async def _full_history(self) -> None:
+        """Fill the window up to the newest bar, which is waited for until it is old enough."""
+        interval = self.feed.interval
+        while True:
+            settled_ms = self._settled_ms()
+            self.history.request()
+            await self.history.idle.wait()
+            closed_ms = interval.floor(self._clock.now_ms())
+            if settled_ms == closed_ms or interval.length_ms <= self._settle_ms:
+                return
+            await self._clock.sleep_until(closed_ms + self._settle_ms)
 
     async def _enough_history(self) -> None:
         """Until the window is full, or, when that takes long, until every symbol has its newest page."""
-        full = asyncio.create_task(self.history.idle.wait())
+        full = asyncio.create_task(self._full_history())
         patience = asyncio.create_task(self._clock.sleep(_HISTORY_PATIENCE_S))
         try:
             await asyncio.wait({full, patience}, return_when=asyncio.FIRST_COMPLETED)
@@ -246,14 +269,18 @@ class FeedRecorder:
 
     def _backfill(self, symbols: list[str]) -> None:
         """Fetch what new symbols have made, now and once more when the first run that expects them is past."""
+        self._request_twice(self.feed.interval.boundary_after(self._clock.now_ms()), symbols)
+
+    def _request_twice(self, until_ms: int, symbols: list[str] | None = None) -> None:
+        """Look for what is missing now, and again when the bars that close by `until_ms` are old enough for REST."""
+
+        async def again() -> None:
+            await self._clock.sleep_until(until_ms + self._settle_ms)
+            self.history.request(symbols)
+
         self.history.request(symbols)
         if self._updates is not None:
-            self._updates.create_task(self._backfill_again(symbols))
-
-    async def _backfill_again(self, symbols: list[str]) -> None:
-        run_time_ms = self.feed.interval.boundary_after(self._clock.now_ms())
-        await self._clock.sleep_until(run_time_ms + _SAFELY_CLOSED_MS)
-        self.history.request(symbols)
+            self._updates.create_task(again())
 
     def _owed(self, bars: list[tuple[str, int]]) -> None:
         """REST had bars with trades that the stream did not bring: was it one frame that got lost, or all of them?"""
@@ -274,7 +301,7 @@ class FeedRecorder:
         self._notice(
             Severity.WARNING, "clock", f"{count} boundaries passed unseen (suspended machine?): fetching their bars"
         )
-        self.history.request()
+        self._request_twice(next_ms)
 
     def _failed(self, error: ExchangeError, pause: float) -> None:
         self._told(self.feed.name, error, pause)
@@ -288,6 +315,7 @@ class FeedRecorder:
             "expected": len(self.state.expected),
             "live": self.state.live_from_ms is not None,
             "open_gaps": self.state.open_gaps(),
+            "provisional": self.state.provisional_bars(),
             "run_time_ms": self.run_time_ms,
             "sockets": [
                 {

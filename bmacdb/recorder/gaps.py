@@ -72,10 +72,13 @@ class _Open:
 
 
 class GapBook:
-    """The open gaps of one feed. Every method that changes one returns the rows to be written."""
+    """The open gaps of one feed. Every method that changes one returns the rows to be written.
 
-    def __init__(self, interval: Interval, *, page_rows: int) -> None:
-        self._interval, self._page_rows = interval, page_rows
+    REST is asked for no bar that closed less than `settle_ms` ago, for its answer would not be final.
+    """
+
+    def __init__(self, interval: Interval, *, page_rows: int, settle_ms: int) -> None:
+        self._interval, self._page_rows, self._settle_ms = interval, page_rows, settle_ms
         self._open: dict[str, list[_Open]] = {}
 
     def __len__(self) -> int:
@@ -93,15 +96,17 @@ class GapBook:
         """Whether the bar is part of an open gap."""
         return any(known.gap.gap_start_ms <= open_ms < known.gap.gap_end_ms for known in self._open.get(symbol, ()))
 
-    def add(self, symbol: str, start_ms: int, end_ms: int, reason: str, now_ms: int) -> Gap:
-        """Open a gap, or lengthen the one that ends where this one starts."""
+    def add(
+        self, symbol: str, start_ms: int, end_ms: int, reason: str, now_ms: int, *, due_ms: int | None = None
+    ) -> Gap:
+        """Open a gap, or lengthen the one that ends where this one starts; a new one is asked for at `due_ms`."""
         known_gaps = self._open.setdefault(symbol, [])
         for known in known_gaps:
             if known.gap.gap_start_ms <= start_ms <= known.gap.gap_end_ms:
                 known.gap = replace(known.gap, gap_end_ms=max(end_ms, known.gap.gap_end_ms))
                 return known.gap
         gap = Gap(symbol, start_ms, end_ms, GapState.OPEN, reason, now_ms)
-        known_gaps.append(_Open(gap, now_ms + _retry_after_ms(0)))
+        known_gaps.append(_Open(gap, now_ms + _retry_after_ms(0) if due_ms is None else due_ms))
         return gap
 
     def settle(
@@ -138,20 +143,20 @@ class GapBook:
     def due(self, now_ms: int) -> Iterator[tuple[str, int, int]]:
         """(symbol, start, end) of what is to be asked for now: a page at most, with the bars behind the gap, because
         a later bar proves an earlier one absent."""
-        closed_ms = self._interval.floor(now_ms)
+        settled_ms = self._interval.floor(now_ms - self._settle_ms)
         for symbol, known_gaps in self._open.items():
             for known in known_gaps:
                 if known.due_ms > now_ms:
                     continue
-                known.attempts += 1
-                known.due_ms = now_ms + _retry_after_ms(known.attempts)
                 start_ms = known.gap.gap_start_ms
                 end_ms = min(
                     self._interval.shift(known.gap.gap_end_ms, 2),
                     self._interval.shift(start_ms, self._page_rows),
-                    closed_ms,
+                    settled_ms,
                 )
                 if end_ms > start_ms:
+                    known.attempts += 1
+                    known.due_ms = now_ms + _retry_after_ms(known.attempts)
                     yield symbol, start_ms, end_ms
 
     def postpone(self, symbol: str, now_ms: int) -> None:

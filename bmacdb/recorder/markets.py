@@ -48,6 +48,7 @@ class Markets:
                 funding_window=funding_window,
                 timeout_s=settings.http_timeout_sec,
                 proxy=settings.proxy,
+                settle_ms=round(settings.rest_settle_sec * 1000),
             )
             self._desks[market] = MarketDesk(client, budget)
 

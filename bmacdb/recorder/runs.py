@@ -27,14 +27,14 @@ _LATE_RUNS = 2_000  # late runs remembered, so that a bar that comes after all c
 class RunBook:
     """Holds the open runs of a feed. Every method adds to `into` what changed; what is late becomes a gap in `gaps`."""
 
-    def __init__(self, feed: Feed, gaps: GapBook, *, close_timeout_ms: int) -> None:
+    def __init__(self, feed: Feed, gaps: GapBook, *, close_timeout_ms: int, settle_ms: int) -> None:
         self.feed = feed
         self.live_from_ms: int | None = None
         self._gaps = gaps
         self._runs: dict[int, OpenRun] = {}
         self._newest_ms = 0
-        self._close_timeout_ms = close_timeout_ms
-        self._deadline_ms = max(REPAIR_DEADLINE_MS, close_timeout_ms + 2 * _REPAIR_EVERY_MS)
+        self._close_timeout_ms, self._settle_ms = close_timeout_ms, settle_ms
+        self._deadline_ms = max(REPAIR_DEADLINE_MS, max(close_timeout_ms, settle_ms) + 2 * _REPAIR_EVERY_MS)
 
     def __repr__(self) -> str:
         return f"<RunBook {self.feed.name} open={len(self._runs)}>"
@@ -112,6 +112,8 @@ class RunBook:
             into.events.append(RunProgress(now_ms, self.feed.name, run.run_time_ms, run.ready, run.expected))
             if elapsed_ms >= self._close_timeout_ms and now_ms >= run.next_fetch_ms:
                 run.next_fetch_ms = now_ms + _REPAIR_EVERY_MS
+                if elapsed_ms < self._settle_ms:  # this answer makes no symbol ready; the one at that age will
+                    run.next_fetch_ms = min(run.next_fetch_ms, run.run_time_ms + self._settle_ms)
                 open_ms = self.feed.interval.shift(run.run_time_ms, -1)
                 wanted += ((symbol, open_ms) for symbol in run.waiting)
         return wanted

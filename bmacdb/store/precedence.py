@@ -1,9 +1,9 @@
 """Which of two versions of a bar stands. Pure.
 
-- The same values: nothing changes, and the row keeps the source it came from first. Only an invented bar (`fill`) that
-  the exchange confirms takes the source of the confirmation: it is invented no more.
-- Different values: the source of higher rank stands (fill < ws < rest < archive). Of two from the same source the later
-  stands, for it is the exchange's newer word. Both versions go into `corrections`.
+- The same values: nothing changes, and the row keeps the source it came from first. Only a bar that was invented
+  (`fill`) or taken too soon (`provisional`) takes the source that confirms it.
+- Different values: the source of higher rank stands (fill < provisional < ws < rest < archive). Of two from the same
+  source the later stands, for it is the exchange's newer word. Both versions go into `corrections`.
 
 Values are compared exactly: both sides are parsed from the exchange's own digits.
 """
@@ -21,6 +21,7 @@ from bmacdb.model import Candle, Source
 __all__ = ["Correction", "judge", "layers", "same_values"]
 
 _RANK = {source: rank for rank, source in enumerate(Source)}
+_UNCONFIRMED = frozenset({Source.FILL, Source.PROVISIONAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ def same_values(one: Candle, other: Candle) -> bool:
 def judge(recorded: Candle, later: Candle) -> tuple[Candle, Correction | None]:
     """The version that stands, and the correction to be noted where the two disagree."""
     if same_values(recorded, later):
-        return (later if recorded.source is Source.FILL else recorded), None
+        confirms = recorded.source in _UNCONFIRMED and _RANK[later.source] > _RANK[recorded.source]
+        return (later if confirms else recorded), None
     if _RANK[later.source] >= _RANK[recorded.source]:
         return later, Correction(recorded, later, "later")
     return recorded, Correction(recorded, later, "recorded")

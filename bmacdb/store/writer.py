@@ -229,6 +229,10 @@ class Store:
         """The newest open time of each symbol, in milliseconds."""
         return dict(await self._ask(feed, "latest"))
 
+    async def provisional(self, feed: Feed) -> list[tuple[str, int]]:
+        """(symbol, open time) of the bars that nothing has confirmed yet, oldest first."""
+        return [(symbol, open_ms) for symbol, open_ms in await self._ask(feed, "provisional")]
+
     async def trading(self, feed: Feed) -> frozenset[str]:
         """The symbols that traded when exchange info was last written."""
         return frozenset(symbol for (symbol,) in await self._ask(feed, "trading"))

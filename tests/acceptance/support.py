@@ -19,16 +19,32 @@ from bmacdb.symbols import parse_feed
 
 __all__ = ["Recorder", "agrees", "query", "recorded"]
 
+MINUTE = Interval.parse("1m")
+
+_HELD = """
+import sys
+import bmacdb.cli.main, bmacdb.cli.run, bmacdb.recorder.run
+print("ready", flush=True)
+sys.stdin.readline()
+sys.argv[0] = "bmacdb"
+bmacdb.cli.main.main()
+"""
+
 Row = tuple[int, float, float, float, float, float, float, int, float, float]
 
 
 @dataclass
 class Recorder:
-    """`bmacdb run` in `directory`, pointed at `exchange`; its events are kept as they are logged."""
+    """`bmacdb run` in `directory`, pointed at `exchange`; its events are kept as they are logged.
+
+    With a `phase` it begins so many seconds after a minute of the exchange's time: imported and ready before, so that
+    only a fraction of a real second passes until its first request.
+    """
 
     exchange: SimulatedExchange
     directory: Path
     arguments: Sequence[str] = ()
+    phase: float | None = None
     events: list[dict[str, object]] = field(default_factory=list)
     other: list[str] = field(default_factory=list)
     process: asyncio.subprocess.Process | None = None
@@ -40,12 +56,17 @@ class Recorder:
     async def __aenter__(self) -> Recorder:
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "bmacdb.cli.main", "run", str(self.directory), "--log-format", "json"),
+            *(("-m", "bmacdb.cli.main") if self.phase is None else ("-c", _HELD)),
+            *("run", str(self.directory), "--log-format", "json"),
             *("--rest-url", self.exchange.rest_url, "--ws-url", self.exchange.ws_url),
             *("--clock-rate", str(self.exchange.speed), *self.arguments),
+            stdin=None if self.phase is None else asyncio.subprocess.PIPE,
+            stdout=None if self.phase is None else asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=1 << 22,
         )
+        if self.phase is not None:
+            await self._let_go(self.phase)
         self._reading = asyncio.create_task(self._read())
         return self
 
@@ -55,6 +76,15 @@ class Recorder:
             self.process.kill()
         await self.process.wait()
         await self._reading
+
+    async def _let_go(self, phase: float) -> None:
+        assert self.process is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        await self.process.stdout.readline()
+        clock = self.exchange.clock
+        await clock.sleep_until(MINUTE.boundary_after(clock.now_ms()) + round(1000 * phase))
+        self.process.stdin.write(b"\n")
 
     async def _read(self) -> None:
         assert self.process is not None

@@ -163,7 +163,7 @@ async def test_a_recorder_that_ends_is_told_with_what_to_do(tmp_path: Path) -> N
 
 
 def state_with_gap(feed: Feed) -> FeedState:
-    state = FeedState(feed, close_timeout_ms=15_000, page_rows=499)
+    state = FeedState(feed, close_timeout_ms=15_000, page_rows=499, settle_ms=15_000)
     gap = Gap("BTCUSDT", JANUARY_MS, JANUARY_MS + 4 * MINUTE_MS, GapState.OPEN, "late", 5)
     state.resume(
         expected=["BTCUSDT"], latest={"BTCUSDT": JANUARY_MS + 60 * MINUTE_MS}, unfinished=[], gaps=[gap], now_ms=5

@@ -16,7 +16,7 @@ from bmacdb.errors import Blocked, ExchangeError, Malformed, RateLimited, Reject
 from bmacdb.exchange.endpoints import Endpoints
 from bmacdb.exchange.rest import PAGE_ROWS, RestClient, kline_weight, open_session, retrying
 from bmacdb.interval import DAY_MS, MINUTE_MS, Interval
-from bmacdb.model import Candle, Market
+from bmacdb.model import Candle, Market, Source
 from tests.exchange.support import NOW_MS, Answer, ScriptedServer, client_of, fixed_clock, serving
 
 MINUTE = Interval.parse("1m")
@@ -141,6 +141,15 @@ async def test_only_bars_that_are_safely_closed_are_taken() -> None:
         clock = fixed_clock(THIS_MINUTE + since_close_ms)
         async with serving(rows(MINUTE, *opens)) as server, client_of(server, clock=clock) as (client, _):
             assert [candle.open_time_ms for candle in await ask(client)] == taken
+
+
+async def test_a_bar_is_provisional_until_it_is_old_enough_to_be_final() -> None:
+    """Asked for 14.999 s after its close it may still change; 15 s after, it and all bars before are believed."""
+    opens = [THIS_MINUTE - 2 * MINUTE_MS, THIS_MINUTE - MINUTE_MS]
+    for since_close_ms, source in ((14_999, Source.PROVISIONAL), (15_000, Source.REST)):
+        clock = fixed_clock(THIS_MINUTE + since_close_ms)
+        async with serving(rows(MINUTE, *opens)) as server, client_of(server, clock=clock) as (client, _):
+            assert [candle.source for candle in await ask(client)] == [Source.REST, source]
 
 
 async def test_a_bar_that_claims_to_have_closed_early_is_not_closed() -> None:

@@ -39,16 +39,23 @@ def listed(*symbols: str, run_time_ms: int = 0, halted: Iterable[str] = ()) -> E
 
 
 def page(
-    symbol: str, start_ms: int, end_ms: int, present: Iterable[int], *, purpose: Purpose, answered_ms: int
+    symbol: str,
+    start_ms: int,
+    end_ms: int,
+    present: Iterable[int],
+    *,
+    purpose: Purpose,
+    answered_ms: int,
+    source: Source = Source.REST,
 ) -> PageFetched:
     """The exchange's answer with the bars that open at `present`."""
-    bars = tuple(candle(symbol, open_ms, source=Source.REST) for open_ms in present)
+    bars = tuple(candle(symbol, open_ms, source=source) for open_ms in present)
     return PageFetched(Fetch(FEED.name, symbol, start_ms, end_ms, purpose), bars, answered_ms)
 
 
 def live_state(*symbols: str) -> FeedState:
     """A feed that expects `symbols` and goes live at the run time T0."""
-    state = FeedState(FEED, close_timeout_ms=15_000, page_rows=499)
+    state = FeedState(FEED, close_timeout_ms=15_000, page_rows=499, settle_ms=15_000)
     state.take(listed(*symbols), T0 - MINUTE_MS, Decision())
     state.go_live(T0)
     return state

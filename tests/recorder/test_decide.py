@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bmacdb.interval import MINUTE_MS
-from bmacdb.model import Gap, GapState, Run
+from bmacdb.model import Gap, GapState, Run, Source
 from bmacdb.recorder.decide import FeedState
 from bmacdb.recorder.decision import Decision
 from bmacdb.recorder.events import RunComplete, RunLate, SymbolsChanged
@@ -247,7 +247,7 @@ def test_the_last_bar_of_a_delisted_symbol_is_asked_for_until_the_exchange_has_i
 
 
 def test_a_resumed_feed_takes_up_gaps_and_runs_that_were_never_complete() -> None:
-    state = FeedState(FEED, close_timeout_ms=15_000, page_rows=499)
+    state = FeedState(FEED, close_timeout_ms=15_000, page_rows=499, settle_ms=15_000)
     run = Run(T0, 2, 1, None, "BTCUSDT", 0, ())
     gap = Gap("ETHUSDT", BAR, T0, GapState.OPEN, "late past the deadline", T0)
     state.resume(
@@ -267,7 +267,7 @@ def test_a_resumed_feed_takes_up_gaps_and_runs_that_were_never_complete() -> Non
 
 
 def test_history_before_live_makes_no_runs() -> None:
-    state = FeedState(FEED, close_timeout_ms=15_000, page_rows=499)
+    state = FeedState(FEED, close_timeout_ms=15_000, page_rows=499, settle_ms=15_000)
     take(state, listed("BTCUSDT"), at_ms=T0)
     decision = take(state, closed("BTCUSDT", BAR), at_ms=T0 + 50)
     assert decision.candles
@@ -323,3 +323,93 @@ def test_different_values_for_a_recorded_bar_are_passed_on_to_be_judged() -> Non
     decision = take(state, closed("BTCUSDT", BAR, close=2.0), at_ms=T0 + 60)
     assert decision.candles == [candle("BTCUSDT", BAR, close=2.0)]
     assert not decision.ready
+
+
+# --- bars that REST gave too soon after their close
+
+
+def provisional(symbol: str, *opens: int, purpose: Purpose = Purpose.LATE, at_ms: int) -> Message:
+    source = Source.PROVISIONAL
+    return page(symbol, BAR, T0, opens, purpose=purpose, answered_ms=at_ms, source=source)
+
+
+def test_no_run_is_ready_by_a_bar_that_may_still_change() -> None:
+    """With a close time-out of 5 s REST is asked at 5 s, which makes nothing ready, and at the age of 15 s again."""
+    state = FeedState(FEED, close_timeout_ms=5_000, settle_ms=15_000, page_rows=499)
+    take(state, listed("BTCUSDT"), at_ms=T0 - MINUTE_MS)
+    state.go_live(T0)
+    take(state, Boundary(FEED.name, T0), at_ms=T0)
+    asked = []
+    for second in range(1, 20):
+        decision = take(state, Tick(FEED.name), at_ms=T0 + second * 1000)
+        for fetch in decision.fetches:
+            assert fetch.purpose is Purpose.LATE
+            asked.append(second)
+            if second < 15:
+                answer = take(state, provisional("BTCUSDT", BAR, at_ms=T0 + second * 1000), at_ms=T0 + second * 1000)
+                assert [one.source for one in answer.candles] == [Source.PROVISIONAL]
+                assert not answer.ready
+                assert not answer.completed
+            else:
+                answer = take(
+                    state,
+                    page("BTCUSDT", BAR, T0, [BAR], purpose=Purpose.LATE, answered_ms=T0 + 15_100),
+                    at_ms=T0 + 15_100,
+                )
+                assert answer.completed == [T0]
+    assert asked == [5, 15]
+    assert state.provisional_bars() == 0
+
+
+def test_a_provisional_bar_is_asked_for_again_until_it_is_confirmed() -> None:
+    """20 s after its close, then ever more rarely; neither a gap nor its end is written, for the bar is in the file."""
+    state = live_state("BTCUSDT")
+    first = take(state, provisional("BTCUSDT", BAR, purpose=Purpose.REPAIR, at_ms=T0 + 2_000), at_ms=T0 + 2_000)
+    assert not first.gaps
+    assert state.provisional_bars() == 1
+    asked = []
+    for second in range(2, 200):
+        decision = take(state, Tick(FEED.name), at_ms=T0 + second * 1000)
+        for fetch in decision.fetches:
+            if fetch.purpose is Purpose.REPAIR:
+                asked.append((second, (fetch.start_ms - BAR) // MINUTE_MS))
+                take(state, FetchFailed(fetch, "no answer", refused=False), at_ms=T0 + second * 1000)
+    assert asked[:2] == [(20, 0), (80, 0)]
+    answer = page("BTCUSDT", BAR, T0, [BAR], purpose=Purpose.REPAIR, answered_ms=T0 + 201_000)
+    assert [one.source for one in take(state, answer, at_ms=T0 + 201_000).candles] == [Source.REST]
+    assert state.provisional_bars() == 0
+
+
+def test_a_closing_frame_confirms_a_provisional_bar() -> None:
+    state = live_state("BTCUSDT")
+    take(state, Boundary(FEED.name, T0), at_ms=T0)
+    take(state, provisional("BTCUSDT", BAR, at_ms=T0 + 2_000), at_ms=T0 + 2_000)
+    assert take(state, closed("BTCUSDT", BAR, after_ms=2_200), at_ms=T0 + 2_200).completed == [T0]
+    assert state.provisional_bars() == 0
+
+
+def test_what_a_killed_recorder_left_unconfirmed_is_asked_for_at_the_next_start() -> None:
+    """Also of a symbol that trades no more; but not before it is old enough."""
+    state = FeedState(FEED, close_timeout_ms=15_000, settle_ms=15_000, page_rows=499)
+    bars = [("BTCUSDT", BAR - 9 * MINUTE_MS), ("GONEUSDT", BAR)]
+    state.resume(expected=["BTCUSDT"], latest=dict(bars), unfinished=[], gaps=[], provisional=bars, now_ms=T0 + 3_000)
+    asked = {
+        (fetch.symbol, second)
+        for second in range(3, 30)
+        for fetch in take(state, Tick(FEED.name), at_ms=T0 + second * 1000).fetches
+    }
+    assert asked == {("BTCUSDT", 3), ("GONEUSDT", 20)}
+
+
+def test_rest_is_asked_for_no_hole_that_closed_too_recently() -> None:
+    """A gap whose bar closed 5 s ago is asked for when the bar is old enough, and not put off for that."""
+    state = live_state("BTCUSDT")
+    state.resume(
+        expected=[],
+        latest={},
+        unfinished=[],
+        gaps=[Gap("BTCUSDT", BAR, T0, GapState.OPEN, "late", T0)],
+        now_ms=T0 + 5_000,
+    )
+    asked = [second for second in range(5, 19) if take(state, Tick(FEED.name), at_ms=T0 + second * 1000).fetches]
+    assert asked == [15]

@@ -147,7 +147,7 @@ async def test_a_drain_ends_at_a_bounded_number_of_rows() -> None:
     symbols = [f"S{n}" for n in range(30)]
     messages: list[Message] = [listed(*symbols)]
     messages += [page(s, start_ms, T0, opens, purpose=Purpose.HISTORY, answered_ms=T0) for s in symbols]
-    state = FeedState(FEED, close_timeout_ms=15_000, page_rows=499)
+    state = FeedState(FEED, close_timeout_ms=15_000, page_rows=499, settle_ms=15_000)
     await dispatch(cast(Store, store), messages, edges(state), at_ms=T0)
     assert sum(len(batch.candles) for batch in store.batches) == 30 * 499
     assert max(len(batch.candles) for batch in store.batches) < 30 * 499

@@ -72,7 +72,7 @@ def test_settling_keeps_every_bar_of_the_gap_once_and_in_order(
 
 
 def test_gaps_are_asked_for_less_and_less_often() -> None:
-    book = GapBook(MINUTE, page_rows=499)
+    book = GapBook(MINUTE, page_rows=499, settle_ms=15_000)
     start_ms = T0 + MINUTE_MS
     book.add("BTCUSDT", T0, start_ms, "late past the deadline", start_ms)
     asked = [s for s in range(6 * 3600) if any(True for _ in book.due(start_ms + s * 1000))]
@@ -83,7 +83,7 @@ def test_gaps_are_asked_for_less_and_less_often() -> None:
 
 
 def test_a_gap_longer_than_a_page_is_asked_for_page_by_page_without_waiting() -> None:
-    book = GapBook(MINUTE, page_rows=499)
+    book = GapBook(MINUTE, page_rows=499, settle_ms=15_000)
     book.add("BTCUSDT", T0, T0 + 1200 * MINUTE_MS, "recorder was down", T0)
     now_ms, pages = T0 + 2000 * MINUTE_MS, 0
     while len(book):
@@ -102,7 +102,7 @@ def test_a_gap_longer_than_a_page_is_asked_for_page_by_page_without_waiting() ->
 
 
 def test_a_gap_that_grows_stays_one_row() -> None:
-    book = GapBook(MINUTE, page_rows=499)
+    book = GapBook(MINUTE, page_rows=499, settle_ms=15_000)
     book.add("BTCUSDT", T0, T0 + MINUTE_MS, "late", T0)
     row = book.add("BTCUSDT", T0 + MINUTE_MS, T0 + 2 * MINUTE_MS, "late", T0)
     assert (row.gap_start_ms, row.gap_end_ms) == (T0, T0 + 2 * MINUTE_MS)

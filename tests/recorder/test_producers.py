@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
+import pytest
+
 from bmacdb.clock import ManualClock
 from bmacdb.errors import ExchangeError, Malformed, Rejected, Unreachable
 from bmacdb.exchange.rest import RestClient
@@ -13,6 +15,7 @@ from bmacdb.interval import HOUR_MS, MINUTE_MS, Interval
 from bmacdb.model import Candle, FundingRate
 from bmacdb.recorder.alarm import PeriodAlarm
 from bmacdb.recorder.events import Event, Notice
+from bmacdb.recorder.feed import audit_time
 from bmacdb.recorder.fetch import RestFetchers
 from bmacdb.recorder.frames import FrameLog
 from bmacdb.recorder.funding import settled_since
@@ -44,6 +47,16 @@ async def test_the_alarm_rings_at_every_boundary_and_every_second_in_between() -
     ticks = [at for at, kind in told if kind == "Tick"]
     assert all(at % 1000 == 0 for at in ticks)
     assert set(range(0, 60_000, 1000)) <= set(ticks)
+
+
+@pytest.mark.parametrize(("interval", "phase_ms"), [("1s", 500), ("1m", 30_000), ("5m", 60_000), ("1d", 60_000)])
+def test_audits_do_not_fall_on_boundaries(interval: str, phase_ms: int) -> None:
+    """A half-hour audit of minutes would always fall on the same second after a boundary, while the market closes."""
+    grid = Interval.parse(interval)
+    for earliest_ms in range(T0, T0 + 2 * 60_000, 7_333):
+        at_ms = audit_time(grid, earliest_ms)
+        assert at_ms - grid.floor(at_ms) == phase_ms
+        assert earliest_ms <= at_ms < grid.next(earliest_ms)
 
 
 async def test_an_alarm_that_slept_through_many_boundaries_says_so_and_rings_the_newest() -> None:

@@ -14,6 +14,7 @@ from bmacdb.exchange.simulated.encode import Frame
 from bmacdb.exchange.simulated.faults import (
     KINDS,
     Blocked,
+    ChangingBar,
     ClockSkew,
     Delisting,
     DoubledClose,
@@ -318,6 +319,21 @@ async def test_the_open_bar_comes_although_it_was_excluded() -> None:
         assert await opens(client, endTime=START_MS - 1) == [-3, -2, -1]
         client.exchange.inject(FormingBar())
         assert await opens(client, endTime=START_MS - 1) == [-3, -2, -1, 0]
+
+
+async def test_a_closed_bar_changes_until_it_is_final() -> None:
+    """20 s after the close a bar that is final after 40 s lacks trades, one that is final after 15 s does not; the bars
+    before are as they will be."""
+    path, query = "/fapi/v1/klines", {"symbol": "BTCUSDT", "interval": "1m", "limit": 3, "endTime": START_MS - 1}
+    async with running(speed=FROZEN, start_ms=START_MS + 20_000) as client:
+        _, final = await client.get(path, **query)
+        client.exchange.inject(ChangingBar(seconds=40, share=0.5, times=1))
+        _, changing = await client.get(path, **query)
+        assert changing[:2] == final[:2]
+        assert float(changing[2][5]) == pytest.approx(float(final[2][5]) * 0.75, rel=0.01), "half of it is to come yet"
+        assert changing[2][8] < final[2][8]
+        client.exchange.inject(ChangingBar(seconds=15, share=0.5, times=1))
+        assert (await client.get(path, **query))[1] == final
 
 
 async def test_nobody_is_there() -> None:

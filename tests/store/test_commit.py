@@ -119,7 +119,7 @@ batches = st.lists(
     max_size=6,
 )
 
-RANK = [Source.FILL, Source.WS, Source.REST, Source.ARCHIVE]
+RANK = [Source.FILL, Source.PROVISIONAL, Source.WS, Source.REST, Source.ARCHIVE]
 
 
 class Model:
@@ -137,7 +137,7 @@ class Model:
             key = (later.symbol, later.open_time_ms)
             now = self.candles.setdefault(key, later)
             if now.close == later.close:
-                if now.source is Source.FILL:
+                if RANK.index(now.source) < RANK.index(Source.WS) and RANK.index(later.source) > RANK.index(now.source):
                     self.candles[key] = later
                 continue
             wins = RANK.index(later.source) >= RANK.index(now.source)
@@ -378,6 +378,27 @@ def test_of_two_versions_from_one_source_the_later_stands() -> None:
 def test_a_confirmed_filler_takes_the_source_of_what_confirms_it() -> None:
     """An invented bar that the exchange confirms is invented no more; no correction, for nothing was wrong."""
     assert judge(candle(source=Source.FILL), candle(source=Source.REST)) == (candle(source=Source.REST), None)
+
+
+@pytest.mark.parametrize("close", [1.0, 2.0])
+@pytest.mark.parametrize("later", [Source.WS, Source.REST, Source.ARCHIVE])
+async def test_a_provisional_bar_is_confirmed_or_corrected_by_any_other_source(
+    tmp_path: Path, later: Source, close: float
+) -> None:
+    """REST asked too soon after the close never stands above another source; a change of values is a correction."""
+    async with opened(tmp_path / "a.duckdb") as store:
+        await store.commit(batch(candle(source=Source.PROVISIONAL), candle(minute=1)))
+        assert await store.provisional(FEED) == [("BTCUSDT", START)]
+        certain = candle(source=later, price=close)
+        await store.commit(batch(certain, candle(minute=1, source=Source.PROVISIONAL, price=3.0), at=START + 99))
+        assert await stored_candles(store) == {
+            ("BTCUSDT", START): certain,
+            ("BTCUSDT", candle(minute=1).open_time_ms): candle(minute=1),
+        }
+        assert await store.provisional(FEED) == []
+        noted = await select(store, f"SELECT recorded.source, later.source, stands FROM {FEED.name}.corrections")
+        changed = [("provisional", str(later), "later")] if close != 1.0 else []
+        assert sorted(noted) == sorted([*changed, ("ws", "provisional", "recorded")])
 
 
 async def test_an_unknown_feed_is_refused_by_name(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ class Cell:
     arguments: tuple[str, ...] = ()
     slower: float = 1.0  # than the other cells, for feeds of seconds
     on_boundary: bool = False
+    phase: float | None = None  # seconds after a boundary at which the recorder starts; not before `before` is there
     must_strike: bool = True
     lost: bool = False  # closing frames are lost: `runs` must tell of at least as many repairs
     believed: bool = False  # closing frames have wrong values, and nobody else was asked: they stand, and no others
@@ -39,6 +40,15 @@ class Cell:
 def _lost_and(*faults: str) -> tuple[str, ...]:
     """REST matters only where frames are lost."""
     return ("lost:0.4", *faults)
+
+
+_CHANGING = "changing:1,seconds=8"
+_LATE = "late:0.3,seconds=2.2"
+
+
+def _started(name: str, phase: float, *before: str) -> Cell:
+    """A start at a moment that has to be met, so the clock is slow; what happens afterwards is told by other cells."""
+    return Cell(name, before=before, phase=phase, seconds=5, slower=5.0, must_strike=False)
 
 
 CELLS = (
@@ -70,6 +80,28 @@ CELLS = (
     Cell("REST times out", _lost_and("hang:0.5"), lost=True, arguments=("--http-timeout-sec", "0.5")),
     Cell("REST stale for 10 s after the close", _lost_and("stale:1,seconds=10"), lost=True),
     Cell("REST stale past the deadline", _lost_and("stale:1,seconds=60"), lost=True, after=120),
+    _started("REST changing for 8 s, start in mid-minute", 30, _CHANGING),
+    _started("REST changing, frames 2.2 s late, start in mid-minute", 30, _CHANGING, _LATE),
+    _started("REST changing for 8 s, start after a boundary", 2, _CHANGING),
+    _started("REST changing, frames 2.2 s late, start after a boundary", 2, _CHANGING, _LATE),
+    Cell("REST changing for 8 s, frames lost", ("lost:0.3", _CHANGING), lost=True),
+    Cell(
+        "REST changing for 8 s, frames lost, asked after 3 s",
+        ("lost:0.3", _CHANGING),
+        lost=True,
+        slower=2.0,
+        arguments=("--candle-close-timeout-sec", "3"),
+    ),
+    Cell(
+        "REST changing for 8 s, frames late, new listing",
+        (f"listing,{_USDT},symbol=NEWUSDT,after=20", _CHANGING, _LATE),
+        before=(_CHANGING, _LATE),
+        after=60,
+        slower=2.0,
+    ),
+    Cell(
+        "REST changing for 8 s, frames late, audit", (_CHANGING, _LATE), before=(_CHANGING,), seconds=1900, slower=0.5
+    ),
     Cell("REST's last bar still forming", _lost_and("forming:1"), lost=True),
     Cell("nothing can be reached for 90 s", ("dies:1", "refused:1,rest=true"), seconds=90, after=120),
     Cell("local clock 30 s slow", before=("skew,seconds=30",), seconds=60, must_strike=False),

@@ -15,7 +15,7 @@ from bmacdb.recorder.runs import REPAIR_DEADLINE_MS
 from bmacdb.symbols import parse_feed
 from tests.acceptance.support import query
 
-__all__ = ["Ledger", "Recorded", "hold", "untruths", "unvouched"]
+__all__ = ["Ledger", "Recorded", "changed_after_ready", "hold", "untruths", "unvouched"]
 
 _COLUMNS = (
     "open, high, low, close, volume, quote_volume, trade_num, taker_buy_base_asset_volume, taker_buy_quote_asset_volume"
@@ -157,6 +157,17 @@ def untruths(path: Path, name: str, *, slack_ms: int, named_early: bool = False)
             found.append(f"{run_time}: says {repaired} repaired, {by_rest} came by REST")
     found += [f"{run_time}: items and no run" for run_time in items]
     return found + unvouched(path, name)
+
+
+def changed_after_ready(path: Path, name: str) -> list[str]:
+    """Bars that a run was ready by and that were corrected, and bars that nothing has confirmed; empty is well."""
+    ((changed,),) = query(
+        path,
+        f"SELECT count(*) FROM {name}.corrections WHERE stands = 'later' AND recorded.source <> 'provisional'",
+    )
+    ((unconfirmed,),) = query(path, f"SELECT count(*) FROM {name}.candles WHERE source = 'provisional'")
+    found = {"bars were changed that were believed": changed, "bars are provisional still": unconfirmed}
+    return [f"{count} {what}" for what, count in found.items() if count]
 
 
 def unvouched(path: Path, name: str, held: Collection[str] = ()) -> list[str]:

@@ -14,7 +14,7 @@ from bmacdb.interval import MINUTE_MS
 from tests.acceptance.support import Recorder, agrees, query
 
 from .cells import CELLS, Cell
-from .ledger import Ledger, Recorded, hold, untruths
+from .ledger import Ledger, Recorded, changed_after_ready, hold, untruths
 
 __all__ = ["Line", "play", "run_matrix", "table"]
 
@@ -55,7 +55,7 @@ async def _play(cell: Cell, directory: Path, *, seed: int, speed: float) -> Line
     for fault in cell.before:
         exchange.inject(parse_fault(fault, now_ms=exchange.clock.now_ms()))
     arguments = ["--feed", cell.feed, "--num-candles", str(cell.num_candles), *cell.arguments]
-    async with exchange, Recorder(exchange, directory, arguments) as recorder:
+    async with exchange, Recorder(exchange, directory, arguments, cell.phase) as recorder:
         await recorder.until("run_complete")
         from_ms = exchange.clock.now_ms()
         for text in cell.faults:
@@ -91,6 +91,8 @@ def _judge(
     complaints = _believed(exchange, path, cell.feed, ledger) if cell.believed else _equal(exchange, path, cell, ledger)
     # A stall of the machine by a third of a second is `speed` times as long for the exchange.
     complaints += untruths(path, cell.feed, slack_ms=round(1000 + 350 * speed))
+    if not any(fault.startswith("wrong") for fault in cell.faults):
+        complaints += changed_after_ready(path, cell.feed)
     if cell.must_strike and not exchange.stats.faults:
         complaints.append("the fault never struck")
     if cell.lost:

@@ -19,6 +19,7 @@ from bmacdb.model import Market
 __all__ = [
     "KINDS",
     "Blocked",
+    "ChangingBar",
     "ClockSkew",
     "Delisting",
     "DoubledClose",
@@ -197,6 +198,15 @@ class FormingBar(Mishap):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangingBar(Mishap):
+    """Klines still change for `seconds` after the close: at first they lack the last `share` of the bar's trades."""
+
+    kind: ClassVar[str] = "changing"
+    seconds: float = 8.0
+    share: float = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Blocked(Mishap):
     """Everything, websockets too, is answered with `status`: 451 by law, 403 by the firewall."""
 
@@ -277,6 +287,7 @@ KINDS: dict[str, type[Mishap] | type[Event]] = {
         Hang,
         StaleKlines,
         FormingBar,
+        ChangingBar,
         Blocked,
         ClockSkew,
         Listing,

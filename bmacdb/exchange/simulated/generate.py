@@ -232,8 +232,9 @@ def _sleep(
     return asleep, first, next_ms
 
 
-def forming(numbers: Numbers, now_ms: int) -> Numbers:
-    """The bars as they look at `now_ms`, before they close: a part of the volume, and prices on their way."""
+def forming(numbers: Numbers, now_ms: int | Ints) -> Numbers:
+    """The bars as they look at `now_ms` (one time for all of them, or one for each), before they close: a part of the
+    volume, and prices on their way."""
     length = np.maximum(numbers.next_ms - numbers.opens_ms, 1)
     passed = np.clip(now_ms - numbers.opens_ms, 0, length - 1)
 

@@ -16,7 +16,15 @@ from typing import TypeVar
 from aiohttp import web
 
 from bmacdb.clock import Clock
-from bmacdb.exchange.simulated.faults import FormingBar, Hang, Mishap, RestStatus, StaleKlines, TruncatedBody
+from bmacdb.exchange.simulated.faults import (
+    ChangingBar,
+    FormingBar,
+    Hang,
+    Mishap,
+    RestStatus,
+    StaleKlines,
+    TruncatedBody,
+)
 from bmacdb.exchange.simulated.funding import funding_info, funding_rates, premium_index
 from bmacdb.exchange.simulated.generate import Numbers, Style
 from bmacdb.exchange.simulated.hosts import REST_PATHS
@@ -315,7 +323,10 @@ class RestApi:
         found = self.universe.opens(instrument, interval, first_ms, last_ms, limit=limit, newest=newest)
         pages = self.universe.pages(instrument, interval, found)
         if rows is None:
-            return self.universe.body(instrument, pages, now_ms=now_ms)
+            changing = self.script.strike(
+                ChangingBar, now_ms=now_ms, market=instrument.market, symbol=instrument.symbol
+            )
+            return self.universe.body(instrument, pages, now_ms=now_ms, changing=changing)
         made = [row for page in self.universe.as_of(pages, now_ms) for row in rows(page.style, page.numbers)]
         return json.dumps(made, separators=(",", ":"))
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from bmacdb.errors import UsageError
 from bmacdb.exchange.simulated.encode import rows_json
-from bmacdb.exchange.simulated.faults import Delisting, Halt, Listing, Relisting
+from bmacdb.exchange.simulated.faults import ChangingBar, Delisting, Halt, Listing, Relisting
 from bmacdb.exchange.simulated.generate import Bar, Ints, Numbers, Style, compute, forming, style_of
 from bmacdb.exchange.simulated.listing import Instrument, Life, list_market, new_instrument
 from bmacdb.exchange.simulated.replay import Replay, load_replays
@@ -206,21 +206,29 @@ class Universe:
         return opens + interval.length_ms
 
     @staticmethod
-    def as_of(pages: Sequence[Page], now_ms: int) -> list[Page]:
-        """The same, with a bar that is open at `now_ms` as it looks then."""
+    def as_of(pages: Sequence[Page], now_ms: int, changing: ChangingBar | None = None) -> list[Page]:
+        """The same, with a bar that is open at `now_ms` as it looks then, and those that are `changing` still."""
+        settled_ms = now_ms - round(1000 * changing.seconds) if changing else now_ms
         seen = []
         for page in pages:
             numbers = page.numbers
-            if len(numbers.next_ms) and int(numbers.next_ms[-1]) > now_ms:
-                closed = int(np.searchsorted(numbers.next_ms, now_ms, side="right"))
-                last = Numbers(*(column[closed:] for column in numbers))
-                numbers = _join(Numbers(*(column[:closed] for column in numbers)), forming(last, now_ms))
+            if len(numbers.next_ms) and int(numbers.next_ms[-1]) > settled_ms:
+                settled = int(np.searchsorted(numbers.next_ms, settled_ms, side="right"))
+                last = Numbers(*(column[settled:] for column in numbers))
+                lacking = np.zeros_like(last.next_ms)  # milliseconds of trades that a closed bar does not show yet
+                if changing is not None:
+                    to_come = (last.next_ms - settled_ms) / (1000 * changing.seconds)
+                    lacking = np.ceil(to_come * changing.share * (last.next_ms - last.opens_ms)).astype(np.int64)
+                seen_ms = np.where(last.next_ms > now_ms, now_ms, last.next_ms - lacking)
+                numbers = _join(Numbers(*(column[:settled] for column in numbers)), forming(last, seen_ms))
             seen.append(Page(page.style, numbers))
         return seen
 
-    def body(self, instrument: Instrument, pages: Sequence[Page], *, now_ms: int) -> str:
-        """A `klines` body; a bar that is open at `now_ms` as it looks then."""
-        rows = [rows_json(instrument.market, page.style, page.numbers) for page in self.as_of(pages, now_ms)]
+    def body(
+        self, instrument: Instrument, pages: Sequence[Page], *, now_ms: int, changing: ChangingBar | None = None
+    ) -> str:
+        """A `klines` body as it looks at `now_ms` (see `as_of`)."""
+        rows = [rows_json(instrument.market, page.style, page.numbers) for page in self.as_of(pages, now_ms, changing)]
         return f"[{''.join(rows)[:-1]}]"
 
     def expected(self, market: Market, symbol: str, interval: str, start_ms: int, end_ms: int) -> list[Bar]:
