@@ -44,9 +44,19 @@ class Connection:
     """One websocket and the streams it was asked for."""
 
     def __init__(
-        self, socket: aiohttp.ClientWebSocketResponse[Literal[False]], feed: Feed, clock: Clock, observer: Observer
+        self,
+        socket: aiohttp.ClientWebSocketResponse[Literal[False]],
+        feed: Feed,
+        clock: Clock,
+        observer: Observer,
+        *,
+        leaving: Callable[[], None] = lambda: None,
     ) -> None:
+        """`leaving` is called when the exchange announces the end of this connection."""
         self._socket, self._feed, self._clock, self._observer = socket, feed, clock, observer
+        self._leaving = leaving
+        self.announced_end = False
+        self.reading: asyncio.Task[str] | None = None  # of `read`
         self.streams: set[str] = set()
         self.opened_ms = clock.now_ms()
         self.frames = self.bytes = 0
@@ -60,6 +70,10 @@ class Connection:
     def receiving(self) -> bool:
         """Whether any stream has spoken (an acknowledgement proves nothing)."""
         return any(self.heard.values())
+
+    @property
+    def ended(self) -> bool:
+        return self.reading is not None and self.reading.done()
 
     async def reconcile(self, wanted: Collection[str]) -> None:
         """Make the exchange's subscription equal `wanted` (symbols)."""
@@ -133,7 +147,8 @@ class Connection:
             case SubscribeError(message=text):
                 return f"the exchange refused a subscription: {text}"
             case ServerShutdown():
-                return "the exchange announced that this server goes down"
+                self.announced_end = True  # until then it goes on sending
+                self._leaving()
         return None
 
     def _ending(self, message: aiohttp.WSMessage | aiohttp.http_websocket.WSMessageTextBytes) -> str:

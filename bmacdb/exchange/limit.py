@@ -16,7 +16,7 @@ from bmacdb.clock import Clock, ServerClock
 from bmacdb.exchange.window import MinuteWindow, Penalty, SlidingWindow
 from bmacdb.interval import MINUTE_MS
 
-__all__ = ["Lease", "RequestWindow", "WeightBudget"]
+__all__ = ["Lease", "RequestWindow", "WeightBudget", "connect_window"]
 
 _LARGEST_MARGIN_MS = 5000  # of exchange time, however badly its clock is known: a minute must stay usable
 
@@ -191,10 +191,21 @@ class WeightBudget:
 
 
 class RequestWindow:
-    """So many requests within any five minutes: settled funding and funding info share 500."""
+    """So many requests within any five minutes: settled funding and funding info share 500.
 
-    def __init__(self, limit: int = 500, *, clock: Clock, length_ms: int = 5 * MINUTE_MS, margin_ms: int = 200) -> None:
-        self._clock, self._margin_ms = clock, margin_ms
+    `reserve` of them are kept for urgent ones.
+    """
+
+    def __init__(
+        self,
+        limit: int = 500,
+        *,
+        clock: Clock,
+        reserve: int = 0,
+        length_ms: int = 5 * MINUTE_MS,
+        margin_ms: int = 200,
+    ) -> None:
+        self._clock, self._reserve, self._margin_ms = clock, reserve, margin_ms
         self._window = SlidingWindow(limit, length_ms)
         self._line = _Line(clock)
 
@@ -208,8 +219,9 @@ class RequestWindow:
 
     async def acquire(self, *, urgent: bool = False) -> Lease:
         """Wait until one more request may be sent; a context manager around sending it."""
+        reserve = 0 if urgent else self._reserve
         sent_ms = await self._line.wait(
-            lambda now_ms: self._window.ready_ms(now_ms, margin_ms=self._margin_ms), urgent=urgent
+            lambda now_ms: self._window.ready_ms(now_ms, margin_ms=self._margin_ms, reserve=reserve), urgent=urgent
         )
         self._window.start()
         return Lease(sent_ms, lambda _: self._finish())
@@ -217,3 +229,13 @@ class RequestWindow:
     def _finish(self) -> None:
         self._window.finish(self._clock.now_ms())
         self._line.wake()
+
+
+def connect_window(clock: Clock) -> RequestWindow:
+    """Leave to open websockets, for all feeds and markets of a process: the exchange allows an address 300 in five
+    minutes, and bans.
+
+    Half of them is kept for first connections and planned renewals (urgent): attempts after a failure, of whatever
+    market, never hold those up. Some are left to other programs on this address.
+    """
+    return RequestWindow(280, reserve=140, clock=clock)

@@ -1,6 +1,7 @@
 """A listener keeps a group of kline streams flowing, whatever becomes of its sockets.
 
 At any time it has one connection for them (two while it renews: the new one receives before the old one goes).
+Connections that fail are tried again after growing pauses, until one has delivered and lasted.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ import aiohttp
 
 from bmacdb.clock import Clock
 from bmacdb.exchange.connection import GOODBYE_S, Connection, Observer
+from bmacdb.exchange.limit import RequestWindow, connect_window
 from bmacdb.model import Feed
 
 __all__ = ["CandleListener", "ListenerStatus"]
 
 _LIFETIME_MS = 23 * 3_600_000  # the exchange ends a connection at 24 h
 _SILENCE, _LONGEST_SILENCE = 60.0, 3600.0  # seconds without any frame
-_BACKOFF = (0.5, 30.0)  # seconds; eight groups that all fail stay far below the 300 connects in 5 minutes
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0  # seconds of exchange time between attempts
+_STERN_STATUS = (403, 418, 429)  # firewall, ban, too many: such a refusal pauses as if it were the seventh
+_STERN_FAILURES = 7
+_PROVED_MS = 30_000  # a connection that delivered and lasted so long owes no pause to its successor
 _HANDOVER = 30.0  # seconds of exchange time that a new connection gets for its first frame before the old one goes
 
 
@@ -50,16 +55,21 @@ class CandleListener:
         session: aiohttp.ClientSession,
         clock: Clock,
         observer: Observer,
+        connects: RequestWindow | None = None,
         proxy: str | None = None,
         seed: int | None = None,
     ) -> None:
+        """`connects` is the leave to connect that all listeners of this process share (None: this one is alone)."""
         self.feed, self.group, self.symbols = feed, group, set[str]()
         self._url, self._session, self._clock, self._observer, self._proxy = url, session, clock, observer, proxy
+        self._leave = connects or connect_window(clock)
         self._random = random.Random(seed)
         self._changed = asyncio.Event()
         self._renewal: str | None = None
         self._connection: Connection | None = None
-        self._connects = 0
+        self._open: set[Connection] = set()
+        self._connects = self._failures = 0
+        self._pause_s = 0.0
         self._frames_before = self._bytes_before = 0
         self._patience = _SILENCE
 
@@ -95,10 +105,11 @@ class CandleListener:
             return ListenerStatus(self.group, len(self.symbols), state, None, None, *before)
         last = connection.last_frame
         ago_ms = None if last is None else (self._clock.monotonic() - last) * 1000
+        receiving = "receiving" if connection.receiving else "subscribed"
         return ListenerStatus(
             self.group,
             len(self.symbols),
-            "receiving" if connection.receiving else "subscribed",
+            "connecting" if connection.ended else receiving,
             connection.opened_ms,
             None if ago_ms is None else round(self._clock.now_ms() - ago_ms),
             self._frames_before + connection.frames,
@@ -108,88 +119,108 @@ class CandleListener:
 
     async def run(self) -> None:
         """Listen until cancelled."""
-        open_connections: list[Connection] = []
-        old: tuple[Connection, asyncio.Task[str]] | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 while True:
                     while not self.symbols:
                         await self._wait_for_change(None)
-                    connection = await self._connect()
-                    open_connections.append(connection)
-                    reading = tasks.create_task(connection.read())
+                    new = await self._connect()
+                    new.reading = tasks.create_task(new.read())
+                    if not await self._takes_over(new):
+                        self._failed(new.reading.result())
+                        await self._end(new)
+                        continue
+                    old, self._connection = self._connection, new
                     if old is not None:
-                        await self._hand_over(connection, reading, old)
-                        open_connections.remove(old[0])
-                        self._count(old[0])
-                    self._connection = connection
-                    reason = await self._watch(connection, reading)
-                    self._observer.told(f"{self.feed.name} group {self.group}: {reason}; connecting anew")
-                    if reading.done() or not self.symbols:
-                        old, self._connection = None, None
-                        self._count(connection)
-                        await connection.close()
-                        open_connections.remove(connection)
+                        await self._end(old)
+                    reason = await self._watch(new, new.reading)
+                    proved = new.receiving and self._clock.now_ms() - new.opened_ms >= _PROVED_MS
+                    if new.ended and not proved:
+                        self._failed(reason)
                     else:
-                        old = connection, reading
+                        self._failures = 0 if proved else self._failures
+                        self._tell(f"{reason}; connecting anew")
+                    if new.ended or not self.symbols:
+                        self._connection = None
+                        await self._end(new)
         finally:
-            for connection in open_connections:
+            for connection in self._open:
                 await connection.close()
 
-    def _count(self, gone: Connection) -> None:
-        self._frames_before += gone.frames
-        self._bytes_before += gone.bytes
+    async def _end(self, connection: Connection) -> None:
+        await connection.close()
+        if connection.reading is not None:
+            await asyncio.wait({connection.reading})
+        self._open.discard(connection)
+        self._frames_before += connection.frames
+        self._bytes_before += connection.bytes
+
+    def _tell(self, text: str) -> None:
+        self._observer.told(f"{self.feed.name} group {self.group}: {text}")
+
+    def _failed(self, why: str, *, stern: bool = False) -> None:
+        """A connection was refused, or ended without having proved itself: the next one waits, ever longer."""
+        self._failures = max(self._failures + 1, _STERN_FAILURES if stern else 0)
+        pause = min(_FIRST_PAUSE * 2 ** min(self._failures - 1, 10), _LONGEST_PAUSE)
+        self._pause_s = pause * self._random.uniform(0.5, 1.5)
+        self._tell(f"{why}; connecting anew in {self._pause_s:.1f} s")
 
     async def _connect(self) -> Connection:
         """A connection that has been asked for all streams; tries for ever."""
-        wait, longest = _BACKOFF
         while True:
-            self._connects += 1
-            try:
-                socket = await self._session.ws_connect(
-                    self._url,
-                    proxy=self._proxy,
-                    compress=0,
-                    decode_text=False,
-                    heartbeat=30.0,
-                    max_msg_size=1 << 22,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=GOODBYE_S),
-                )
-                connection = Connection(socket, self.feed, self._clock, self._observer)
+            paused, self._pause_s = self._pause_s, 0.0
+            await self._clock.sleep(paused)
+            with await self._leave.acquire(urgent=not paused):
+                self._connects += 1
                 try:
-                    await connection.reconcile(self.symbols)
-                except BaseException:
-                    await connection.close()
-                    raise
-                return connection
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                pause = wait * self._random.uniform(0.5, 1.5)
-                self._observer.told(
-                    f"{self.feed.name} group {self.group}: cannot connect to {self._url} ({_describe(error)}); "
-                    f"again in {pause:.1f} s"
-                )
-                await asyncio.sleep(pause)
-                wait = min(wait * 2, longest)
+                    return await self._connect_once()
+                except aiohttp.WSServerHandshakeError as error:
+                    stern = error.status in _STERN_STATUS
+                    self._failed(f"cannot connect to {self._url} (HTTP {error.status})", stern=stern)
+                except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                    self._failed(f"cannot connect to {self._url} ({_describe(error)})")
 
-    async def _hand_over(
-        self, new: Connection, reading: asyncio.Task[str], old: tuple[Connection, asyncio.Task[str]]
-    ) -> None:
-        """Let the old connection go once the new one receives, or has had its time: quiet streams say nothing."""
-        deadline = self._clock.now_ms() + _HANDOVER * 1000
-        while not new.receiving and not reading.done() and self._clock.now_ms() < deadline:
+    async def _connect_once(self) -> Connection:
+        socket = await self._session.ws_connect(
+            self._url,
+            proxy=self._proxy,
+            compress=0,
+            decode_text=False,
+            heartbeat=30.0,
+            max_msg_size=1 << 22,
+            timeout=aiohttp.ClientWSTimeout(ws_close=GOODBYE_S),
+        )
+        self._renewal = None
+        connection = Connection(socket, self.feed, self._clock, self._observer, leaving=self._changed.set)
+        self._open.add(connection)
+        try:
+            await connection.reconcile(self.symbols)
+        except BaseException:
+            await self._end(connection)
+            raise
+        return connection
+
+    async def _takes_over(self, new: Connection) -> bool:
+        """Wait until `new` receives, or has had its time: quiet streams say nothing.
+
+        False: it ended before that, and the old one goes on.
+        """
+        old, deadline_ms = self._connection, self._clock.now_ms() + _HANDOVER * 1000
+        while old is not None and not old.ended and not new.receiving and self._clock.now_ms() < deadline_ms:
+            if new.ended:
+                return False
             await self._clock.sleep(0.5)
-        old_connection, old_reading = old
-        await old_connection.close()
-        await asyncio.wait({old_reading})
+        return True
 
     async def _watch(self, connection: Connection, reading: asyncio.Task[str]) -> str:
         """Look after a connection until it ended or ought to be replaced; says why."""
         lifetime = _LIFETIME_MS * self._random.uniform(0.96, 1.0)  # groups do not renew all at once
-        self._renewal = None
         while True:
             await self._wait_for_change(reading)
             if reading.done():
                 return reading.result()
+            if connection.announced_end:
+                return "the exchange announced that this server goes down"
             if self._renewal is not None:
                 return self._renewal
             if not self.symbols:

@@ -121,12 +121,14 @@ class SlidingWindow:
             self._finished.popleft()
         return self._in_flight + len(self._finished)
 
-    def ready_ms(self, now_ms: int, *, margin_ms: int) -> int:
-        """When a request may be sent; not after `now_ms` where it may at once."""
-        if self.used(now_ms - margin_ms) < self.limit:
+    def ready_ms(self, now_ms: int, *, margin_ms: int, reserve: int = 0) -> int:
+        """When a request that leaves `reserve` of the limit free may be sent; not after `now_ms`: at once."""
+        too_many = self.used(now_ms - margin_ms) - (self.limit - reserve)
+        if too_many < 0:
             return now_ms
-        # All of them in flight: the first to finish makes this question be asked anew.
-        return (self._finished[0] if self._finished else now_ms) + self.length_ms + margin_ms
+        # Requests in flight are not over yet: the first to finish makes this question be asked anew.
+        over_ms = self._finished[too_many] if too_many < len(self._finished) else now_ms
+        return over_ms + self.length_ms + margin_ms
 
     def start(self) -> None:
         self._in_flight += 1

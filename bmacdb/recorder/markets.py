@@ -11,7 +11,7 @@ from bmacdb.config import Settings
 from bmacdb.errors import ExchangeError, Malformed
 from bmacdb.exchange.connection import Observer
 from bmacdb.exchange.endpoints import Endpoints
-from bmacdb.exchange.limit import RequestWindow, WeightBudget
+from bmacdb.exchange.limit import RequestWindow, WeightBudget, connect_window
 from bmacdb.exchange.market import MarketDesk
 from bmacdb.exchange.rest import RestClient
 from bmacdb.exchange.stream import CandleListener
@@ -35,6 +35,7 @@ class Markets:
         self._budgets: dict[str, WeightBudget] = {}
         self._desks: dict[Market, MarketDesk] = {}
         self._fetchers: dict[str, RestFetchers] = {}
+        self._connects = connect_window(clock)
         funding_window = RequestWindow(clock=clock)
         for market in {feed.market: None for feed in settings.feeds}:
             group = _counted_together(market)
@@ -103,6 +104,7 @@ class Markets:
             session=self._session,
             clock=clock,
             observer=Observer(closed, lost=lost, told=told),
+            connects=self._connects,
             proxy=self._settings.proxy,
         )
 

@@ -14,6 +14,7 @@ from aiohttp import web
 from bmacdb.clock import ManualClock
 from bmacdb.errors import Malformed
 from bmacdb.exchange.connection import Observer
+from bmacdb.exchange.limit import connect_window
 from bmacdb.exchange.listeners import Listeners
 from bmacdb.exchange.stream import CandleListener
 from bmacdb.exchange.wire import KlineEvent
@@ -38,8 +39,12 @@ class Exchange:
         self.messages: list[list[dict[str, object]]] = []
         self.refuse = 0
         self.acknowledge = True
+        self.trouble = ""  # "closes", "denies", or "one frame" before it closes
+        self.connects: list[int] = []  # attempts, in the clock's milliseconds
+        self.clock = ManualClock(T0)
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
+        self.connects.append(self.clock.now_ms())
         if self.refuse:
             self.refuse -= 1
             raise web.HTTPServiceUnavailable
@@ -48,10 +53,17 @@ class Exchange:
         self.sockets.append(socket)
         received: list[dict[str, object]] = []
         self.messages.append(received)
+        if self.trouble == "closes":
+            await socket.close(code=1008, message=b"Policy violation")
         async for message in socket:
             asked = json.loads(message.data)
             received.append(asked)
-            if self.acknowledge:
+            if self.trouble == "one frame":
+                await socket.send_str(frame("BTCUSDT", T0, closed=False))
+                await socket.close(code=1008)
+            elif self.trouble == "denies":
+                await socket.send_str(json.dumps({"error": {"code": 2, "msg": "no"}, "id": asked["id"]}))
+            elif self.acknowledge:
                 await socket.send_str(json.dumps({"result": None, "id": asked["id"]}))
         return socket
 
@@ -85,13 +97,24 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Setting:
-    def __init__(self, exchange: Exchange, received: Received, listener: CandleListener, clock: ManualClock) -> None:
-        self.exchange, self.received, self.listener, self.clock = exchange, received, listener, clock
+    def __init__(self, exchange: Exchange, received: Received, listener: CandleListener, url: str) -> None:
+        self.exchange, self.received, self.listener, self.url = exchange, received, listener, url
+        self.clock = exchange.clock
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def pass_time(self, seconds: float, *, until: Callable[[], bool] = lambda: False) -> None:
+        """Let `seconds` of the clock pass, a quarter of a second at a time, with time for the sockets in between."""
+        for _ in range(round(seconds * 4)):
+            if until():
+                return
+            await self.clock.advance(0.25)
+            await asyncio.sleep(0.002)
 
 
 @asynccontextmanager
-async def listening(*symbols: str) -> AsyncIterator[Setting]:
-    exchange, received, clock = Exchange(), Received(), ManualClock(T0)
+async def listening(*symbols: str, exchange: Exchange | None = None) -> AsyncIterator[Setting]:
+    exchange, received = exchange or Exchange(), Received()
+    clock = exchange.clock
     app = web.Application()
     app.router.add_get("/market/stream", exchange.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -102,12 +125,14 @@ async def listening(*symbols: str) -> AsyncIterator[Setting]:
         observer = Observer(received.take, received.lost.append, received.told.append)
         listener = CandleListener(FEED, 0, url=url, session=session, clock=clock, observer=observer, seed=1)
         listener.change(symbols)
-        task = asyncio.create_task(listener.run())
+        setting = Setting(exchange, received, listener, url)
+        setting.tasks.append(asyncio.create_task(listener.run()))
         try:
-            yield Setting(exchange, received, listener, clock)
+            yield setting
         finally:
-            task.cancel()
-            await asyncio.wait({task})
+            for task in setting.tasks:
+                task.cancel()
+            await asyncio.wait(setting.tasks)
             await runner.cleanup()
 
 
@@ -153,10 +178,80 @@ async def test_a_dead_connection_is_replaced_for_as_long_as_it_takes() -> None:
         await until(lambda: bool(s.exchange.messages and s.exchange.messages[0]))
         s.exchange.refuse = 2
         await s.exchange.sockets[0].close()
-        await until(lambda: len(s.exchange.messages) == 2 and bool(s.exchange.messages[1]))
+        await s.pass_time(60, until=lambda: len(s.exchange.messages) == 2 and bool(s.exchange.messages[1]))
         await s.exchange.sockets[1].send_str(frame("BTCUSDT", T0))
         await until(lambda: bool(s.received.closed))
         assert any("cannot connect" in text for text in s.received.told)
+
+
+@pytest.mark.parametrize("trouble", ["closes", "denies", "one frame", "refuses"])
+async def test_a_peer_that_gives_nothing_is_asked_ever_more_rarely(trouble: str) -> None:
+    """Whether it accepts and closes, refuses the streams, or refuses the connection: a few attempts, growing pauses."""
+    exchange = Exchange()
+    exchange.trouble, exchange.refuse = trouble, 10**6 if trouble == "refuses" else 0
+    async with listening("BTCUSDT", exchange=exchange) as s:
+        await s.pass_time(150)
+        assert 4 <= len(exchange.connects) <= 12
+        assert exchange.connects[-1] - exchange.connects[-2] > 10_000
+
+
+async def test_pauses_begin_anew_only_after_a_connection_has_delivered_and_lasted() -> None:
+    exchange = Exchange()
+    exchange.trouble = "closes"
+    async with listening("BTCUSDT", exchange=exchange) as s:
+        await s.pass_time(60)
+        exchange.trouble = ""
+        made = len(exchange.messages)
+        await s.pass_time(120, until=lambda: len(exchange.messages) > made and bool(exchange.messages[-1]))
+        await exchange.sockets[-1].send_str(frame("BTCUSDT", T0))
+        await until(lambda: bool(s.received.closed))
+        await s.pass_time(31)
+        made = len(exchange.messages)
+        await exchange.sockets[-1].close()
+        await until(lambda: len(exchange.messages) > made)  # at once: the clock stands still
+
+
+async def test_a_new_connection_that_gives_nothing_does_not_cost_the_old_one() -> None:
+    """A renewal that fails leaves the old connection where it was, and is tried again later."""
+    async with listening("BTCUSDT") as s:
+        await until(lambda: s.listener.status().state == "subscribed")
+        old = s.exchange.sockets[0]
+        s.exchange.trouble = "closes"
+        s.listener.renew("for a test")
+        await until(lambda: len(s.exchange.sockets) > 1)
+        await s.pass_time(300, until=lambda: len(s.exchange.sockets) > 2)
+        assert len(s.exchange.sockets) > 2
+        await old.send_str(frame("BTCUSDT", T0))
+        await until(lambda: bool(s.received.closed))
+        assert not old.closed
+        s.exchange.trouble = ""
+        made = len(s.exchange.sockets)
+        await s.pass_time(300, until=lambda: len(s.exchange.sockets) > made)
+        await s.exchange.sockets[-1].send_str(frame("BTCUSDT", T0 + 60_000))
+        await until(lambda: T0 + 60_000 in s.received.opens)
+        await s.pass_time(2)
+        await until(lambda: old.closed)
+
+
+async def test_all_listeners_of_a_process_share_the_leave_to_connect() -> None:
+    """Three feeds of eight listeners against a peer that accepts and closes: far below 300 connects in five minutes,
+    and what is planned still has room."""
+    exchange = Exchange()
+    exchange.trouble = "closes"
+    async with listening(exchange=exchange) as s, aiohttp.ClientSession() as session:
+        window = connect_window(s.clock)
+        observer = Observer(s.received.take, s.received.lost.append, s.received.told.append)
+        for group in range(24):
+            listener = CandleListener(
+                FEED, group, url=s.url, session=session, clock=s.clock, observer=observer, connects=window, seed=group
+            )
+            listener.change(["BTCUSDT"])
+            s.tasks.append(asyncio.create_task(listener.run()))
+        await until(lambda: len(exchange.connects) == 24)  # a healthy start waits for nothing
+        await s.pass_time(300)
+        assert len(exchange.connects) <= 24 + 140
+        with await window.acquire(urgent=True):
+            assert exchange.clock.now_ms() <= T0 + 301_000
 
 
 @pytest.mark.parametrize("cause", ["asked", "old", "announced", "silent"])
@@ -175,10 +270,9 @@ async def test_a_renewal_receives_on_the_new_connection_before_it_lets_the_old_o
             await s.clock.advance(23 * 3600 if cause == "old" else 61)
             s.listener.change(["BTCUSDT", "ETHUSDT"])  # makes it look
         await until(lambda: len(s.exchange.messages) == 2 and bool(s.exchange.messages[1]))
-        if cause != "announced":
-            await old.send_str(frame("BTCUSDT", T0 + 60_000))
-            await until(lambda: T0 + 60_000 in s.received.opens)
-            assert not old.closed, "the old connection stays until the new one speaks"
+        await old.send_str(frame("BTCUSDT", T0 + 60_000))
+        await until(lambda: T0 + 60_000 in s.received.opens)
+        assert not old.closed, "the old connection stays until the new one speaks"
         await s.exchange.sockets[1].send_str(frame("BTCUSDT", T0 + 120_000))
         await until(lambda: T0 + 120_000 in s.received.opens)
         await s.clock.advance(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import pytest
@@ -36,6 +36,7 @@ from bmacdb.exchange.simulated.faults import (
     StaleKlines,
     SwappedClose,
     TruncatedBody,
+    Unwelcome,
     WrongClose,
     fault_of,
     parse_fault,
@@ -188,6 +189,19 @@ async def test_an_announced_end_is_announced() -> None:
         assert frame["stream"] == "!serverShutdown"
         assert frame["data"]["e"] == "serverShutdown"
         assert (await socket.receive()).type is not aiohttp.WSMsgType.TEXT
+
+
+@pytest.mark.parametrize("how", ["close", "deny"])
+async def test_a_websocket_is_let_in_and_not_served(how: Literal["close", "deny"]) -> None:
+    """Closed at once with 1008, or its subscription is answered with an error."""
+    async with running(speed=FROZEN, faults=[Unwelcome(how=how)]) as client:
+        socket = await client.session.ws_connect(client.exchange.ws_url + "/market/stream")
+        if how == "close":
+            assert (await socket.receive()).data == 1008
+        else:
+            await socket.send_json({"method": "SUBSCRIBE", "params": ["btcusdt@kline_1m"], "id": 7})
+            assert (await socket.receive_json())["error"]["code"] == 2
+        assert client.exchange.summary()["most_connects"] == 1
 
 
 async def test_a_silent_socket_acknowledges_and_sends_nothing() -> None:

@@ -68,6 +68,8 @@ CELLS = (
     Cell("some streams silent until renewed", ("mute:0.3",), must_strike=False),
     Cell("some streams silent until asked again", ("mute:0.3,cure=subscribe",), must_strike=False),
     Cell("some streams silent for good", ("mute:0.3,cure=none",), must_strike=False),
+    Cell("peer accepts and closes", ("dies:1", "unwelcome:1")),
+    Cell("peer refuses the streams", ("dies:1", "unwelcome:1,how=deny")),
     Cell("garbage and half frames", ("garbage:0.3", "garbage:0.2,shape=half", "garbage:0.2,shape=binary")),
     Cell("REST 5xx", _lost_and("rest:0.5,status=503", "rest:0.2,status=500"), lost=True),
     Cell("REST 429, with Retry-After", _lost_and("rest:1,status=429,retry_after=20,times=3"), lost=True),

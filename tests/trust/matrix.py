@@ -21,6 +21,9 @@ __all__ = ["Line", "play", "run_matrix", "table"]
 PATIENCE_S = 90.0
 """Real seconds for a condition to come about."""
 
+_CONNECTS = 150
+"""In five minutes, for the eight listeners of a feed; the exchange allows an address 300, and bans."""
+
 _START_MS = 1_795_453_200_000  # a boundary
 
 
@@ -102,6 +105,8 @@ def _judge(
     weight = exchange.summary()["weight"]["spot" if "spot" in cell.feed else "futures"]  # type: ignore[index]
     if weight["most_a_minute"] > weight["limit"]:
         complaints.append(f"weight {weight['most_a_minute']} of {weight['limit']}")
+    if exchange.summary()["most_connects"] > _CONNECTS:  # type: ignore[operator]
+        complaints.append(f"{exchange.summary()['most_connects']} connections in five minutes")
     whole_s = max(recorded.whole_ms - until_ms, 0) / 1000
     if complaints:
         complaints.append(recorder.story())

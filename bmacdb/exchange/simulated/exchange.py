@@ -295,8 +295,12 @@ class SimulatedExchange:
             opened_ms=self.clock.now_ms(),
             now_ms=self.clock.now_ms,
             stats=self.stats,
+            may_subscribe=lambda: self._script.welcomes(self.clock.now_ms(), "deny"),
             ping_seconds=self._ping_seconds,
         )
+        if not self._script.welcomes(now_ms, "close"):
+            await connection.end(1008, "Policy violation")
+            return socket
         wanted = request.match_info.get("names", "") or request.query.get("streams", "")
         names = [name for name in wanted.split("/") if name]
         self._connections.add(connection)
@@ -372,6 +376,7 @@ class SimulatedExchange:
                 name: {"limit": weight.limit, "used": weight.used, "most_a_minute": weight.most}
                 for name, weight in weights.items()
             },
+            "most_connects": self._connects.most,  # in five minutes
             "most_funding_requests": self._rest.funding_requests.most,
         }
 

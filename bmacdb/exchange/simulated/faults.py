@@ -42,6 +42,7 @@ __all__ = [
     "StaleKlines",
     "SwappedClose",
     "TruncatedBody",
+    "Unwelcome",
     "WrongClose",
     "fault_of",
     "parse_fault",
@@ -215,6 +216,14 @@ class Blocked(Mishap):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unwelcome(Mishap):
+    """A websocket is accepted and then closed at once (1008), or its subscriptions are refused (`how=deny`)."""
+
+    kind: ClassVar[str] = "unwelcome"
+    how: Literal["close", "deny"] = "close"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Happens once, at `at_ms` of the exchange's time (None: now)."""
 
@@ -289,6 +298,7 @@ KINDS: dict[str, type[Mishap] | type[Event]] = {
         FormingBar,
         ChangingBar,
         Blocked,
+        Unwelcome,
         ClockSkew,
         Listing,
         Delisting,

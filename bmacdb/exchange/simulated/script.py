@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from bmacdb.exchange.simulated.encode import Frame, StreamKey, binary_frame, text_frame
 from bmacdb.exchange.simulated.faults import (
@@ -23,6 +23,7 @@ from bmacdb.exchange.simulated.faults import (
     SocketDies,
     SwappedClose,
     TruncatedBody,
+    Unwelcome,
     WrongClose,
 )
 from bmacdb.exchange.simulated.sockets import Connection
@@ -188,6 +189,13 @@ class Script:
         """The status that everything is answered with, if it is."""
         mishap = self.strike(Blocked, now_ms=now_ms, market=None, symbol=None)
         return None if mishap is None else mishap.status
+
+    def welcomes(self, now_ms: int, how: Literal["close", "deny"]) -> bool:
+        """Whether a new websocket may stay (`close`), or may subscribe (`deny`)."""
+        return not any(
+            isinstance(armed.mishap, Unwelcome) and armed.mishap.how == how and self._strikes(armed, now_ms, None, None)
+            for armed in self._armed.get(Unwelcome, ())
+        )
 
     @property
     def silences(self) -> bool:

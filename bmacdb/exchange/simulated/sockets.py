@@ -43,13 +43,14 @@ class Connection:
         opened_ms: int,
         now_ms: Callable[[], int],
         stats: Stats,
+        may_subscribe: Callable[[], bool] = lambda: True,
         ping_seconds: float | None = None,
     ) -> None:
         self.number, self.socket, self.transport = number, socket, transport
         self.path, self.futures, self.combined = path, path.futures, path.combined
         self.opened_ms = opened_ms
         self.streams: dict[str, int] = {}  # name -> when it was asked for last (exchange time)
-        self._now_ms, self._stats = now_ms, stats
+        self._now_ms, self._stats, self._may_subscribe = now_ms, stats, may_subscribe
         self._bucket = MessageBucket(rate=10, burst=15) if path.futures else MessageBucket(rate=5, burst=5)
         self._ping_seconds = _PING_SECONDS[path.futures] if ping_seconds is None else (ping_seconds, 3 * ping_seconds)
         self._ponged = 0.0
@@ -124,6 +125,9 @@ class Connection:
             return True
         result: list[str] | None = None
         match command["method"]:
+            case "SUBSCRIBE" if not self._may_subscribe():
+                await self._reply({"error": {"code": 2, "msg": "Invalid request: refused"}, "id": number})
+                return True
             case "SUBSCRIBE":
                 if not await self.subscribe(names, registry):
                     return False
