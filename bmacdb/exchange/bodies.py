@@ -249,13 +249,14 @@ def _date(ms: int | None) -> int | None:
 
 
 def parse_premium_index(body: bytes, run_time_ms: int) -> tuple[FundingSnapshot, ...]:
-    """The running funding rates at a run time; delivery contracts have none (None)."""
+    """The running funding rates at a run time. Where no funding is to come, as of delivery contracts, there is none
+    (None), although the exchange may print a rate of "0.00000000"."""
     rows = decode(_PREMIUM, body, "the premium index")
     return tuple(
         FundingSnapshot(
             run_time_ms=run_time_ms,
             symbol=row.symbol,
-            funding_rate=_optional(row.lastFundingRate, row.symbol),
+            funding_rate=_optional(row.lastFundingRate, row.symbol) if row.nextFundingTime else None,
             next_funding_time_ms=_date(row.nextFundingTime),
             mark_price=_optional(row.markPrice, row.symbol),
             index_price=_optional(row.indexPrice, row.symbol),

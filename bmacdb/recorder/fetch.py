@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from bmacdb.clock import Clock
 from bmacdb.errors import ExchangeError, Malformed, Rejected
@@ -12,7 +13,9 @@ from bmacdb.exchange.rest import RestClient, retrying
 from bmacdb.model import Candle, Feed
 from bmacdb.recorder.messages import Fetch, FetchFailed, Message, PageFetched, Purpose
 
-__all__ = ["RestFetchers"]
+__all__ = ["RestFetchers", "given_up"]
+
+T = TypeVar("T")
 
 _CAPACITY = 10_000
 _MOST_MALFORMED = 6
@@ -23,6 +26,23 @@ class _Job:
     purpose: Purpose
     number: int
     fetch: Fetch = field(compare=False)
+
+
+def given_up(ask: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
+    """`ask`, whose answers may be malformed a few times and are then refused (Rejected), so that retrying ends: one row
+    that will never parse must not hold up those of all other symbols."""
+    malformed = 0
+
+    async def bounded() -> T:
+        nonlocal malformed
+        try:
+            return await ask()
+        except Malformed as error:
+            if (malformed := malformed + 1) < _MOST_MALFORMED:
+                raise
+            raise Rejected(f"{error}; {malformed} times in a row, given up for now", code=0) from error
+
+    return bounded
 
 
 class RestFetchers:
@@ -106,22 +126,10 @@ class RestFetchers:
                 urgent=fetch.purpose is not Purpose.HISTORY,
             )
 
-        malformed = 0
-
-        async def ask_patiently() -> tuple[Candle, ...]:
-            nonlocal malformed
-            try:
-                return await ask()
-            except Malformed as error:
-                # One bar that will never parse must not hold up the history of all the others.
-                if (malformed := malformed + 1) < _MOST_MALFORMED:
-                    raise
-                raise Rejected(f"{error}; {malformed} times in a row, given up for now", code=0) from error
-
         try:
             if fetch.purpose is Purpose.HISTORY:
                 candles = await retrying(
-                    ask_patiently,
+                    given_up(ask),
                     clock=self._clock,
                     told=lambda error, pause: self._told(fetch.feed, error, pause),
                     pause=self._pause,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from bmacdb.exchange.market import MarketDesk
 from bmacdb.exchange.rest import retrying
 from bmacdb.interval import HOUR_MS
 from bmacdb.model import Feed, FundingRate, Market
+from bmacdb.recorder.fetch import given_up
 from bmacdb.recorder.messages import FundingFetched
 
 __all__ = ["FundingUpdater", "settled_since"]
@@ -53,9 +55,13 @@ class FundingUpdater:
         put: Callable[[FundingFetched], Awaitable[None]],
         symbols: Callable[[], Collection[str]],
         told: Callable[[ExchangeError, float], None],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        """`told` hears of each failure and the seconds until the next try (0: given up for now); `pause` waits."""
+        self._pause = pause
         self._feed, self._desk, self._clock = feed, desk, clock
         self._put, self._symbols, self._told = put, symbols, told
+        self._unanswered: dict[str, int] = {}  # symbols to be asked for one by one in the next round, and since when
 
     async def snapshot(self, run_time_ms: int, attempts: int) -> None:
         """The running rates at `run_time_ms`. Raises ExchangeError after `attempts` tries."""
@@ -68,16 +74,19 @@ class FundingUpdater:
 
     async def run(self, *, window_start_ms: int, known: dict[str, int]) -> None:
         """Keep the settled fundings up to date until cancelled. `known` has the latest one of each symbol in the file;
-        symbols without any are asked for from `window_start_ms` on."""
+        symbols without any, or without the latest, are asked for one by one (from `window_start_ms` on at most)."""
         if self._feed.trade_type.endswith("_deli"):
             return
-        strangers = set(self._symbols()) - known.keys()
         since_ms = max(known.values(), default=window_start_ms) - _OVERLAP_MS
-        if len(strangers) > len(known) or since_ms < window_start_ms:
-            since_ms, strangers = window_start_ms, set()
+        behind = {
+            symbol: max(known.get(symbol, 0), window_start_ms)
+            for symbol in self._symbols()
+            if known.get(symbol, 0) < since_ms
+        }
+        if len(behind) > len(known) or since_ms < window_start_ms:
+            since_ms, behind = window_start_ms, {}
+        self._unanswered = behind
         await self._update(since_ms)
-        for symbol in sorted(strangers):
-            await self._deliver(await self._ask(symbol, window_start_ms))
         while True:
             asked_ms = self._clock.now_ms()
             await self._clock.sleep_until(asked_ms // HOUR_MS * HOUR_MS + HOUR_MS + _SETTLED_AFTER_MS)
@@ -85,21 +94,33 @@ class FundingUpdater:
 
     async def _update(self, since_ms: int) -> None:
         symbols = self._symbols()
+        unanswered, self._unanswered = self._unanswered, {}
         if self._feed.market is Market.COIN_FUTURES:  # it takes no question about all symbols
-            for symbol in sorted(symbols):
-                await self._deliver(await self._ask(symbol, since_ms))
+            unanswered = dict.fromkeys(symbols, since_ms) | unanswered
         else:
-            async for rates in settled_since(self._ask, since_ms, symbols):
-                await self._deliver(rates)
+            try:
+                async for rates in settled_since(self._ask, since_ms, symbols):
+                    await self._deliver(rates)
+            except ExchangeError as error:  # one row may spoil the page of all symbols
+                self._told(error, 0.0)
+                unanswered = dict.fromkeys(symbols, since_ms) | unanswered
+        for symbol in sorted(unanswered.keys() & set(symbols)):
+            await self._deliver(await self._ask(symbol, unanswered[symbol]))
 
     async def _ask(self, symbol: str | None, start_ms: int) -> tuple[FundingRate, ...]:
+        """A page. What the exchange refuses, or answers with what is none again and again, is raised as an error where
+        all symbols were asked for; of one symbol it is told, and asked for again in the next round."""
+
         async def ask() -> tuple[FundingRate, ...]:
             return await self._desk.client.funding_rates(symbol, start_ms=start_ms, end_ms=None)
 
         try:
-            return await retrying(ask, clock=self._clock, told=self._told)
-        except ExchangeError as error:  # refused for good: this symbol has none
+            return await retrying(given_up(ask), clock=self._clock, told=self._told, pause=self._pause)
+        except ExchangeError as error:
+            if symbol is None:
+                raise
             self._told(error, 0.0)
+            self._unanswered[symbol] = start_ms
             return ()
 
     async def _deliver(self, rates: tuple[FundingRate, ...]) -> None:

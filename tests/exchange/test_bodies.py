@@ -119,7 +119,7 @@ def test_exchange_info_without_any_good_symbol_is_malformed() -> None:
 
 
 def test_running_funding_rates_may_be_missing() -> None:
-    """Delivery contracts print '', and 0 where there is no next funding."""
+    """Delivery contracts print '' or '0.00000000', and 0 where there is no next funding. A rate of zero is one."""
     rows = [
         {
             "symbol": "AAAUSDT",
@@ -130,10 +130,14 @@ def test_running_funding_rates_may_be_missing() -> None:
             "time": 1,
         },
         {"symbol": "AAAUSDT_261225", "markPrice": "2.5", "indexPrice": "", "lastFundingRate": "", "nextFundingTime": 0},
+        {"symbol": "AAAUSD_261225", "markPrice": "2.5", "lastFundingRate": "0.00000000", "nextFundingTime": 0},
+        {"symbol": "BBBUSDT", "markPrice": "2.5", "lastFundingRate": "0.00000000", "nextFundingTime": 9_000},
     ]
     assert parse_premium_index(json.dumps(rows).encode(), 60_000) == (
         FundingSnapshot(60_000, "AAAUSDT", -0.0001, 9_000, 2.5, 2.4),
         FundingSnapshot(60_000, "AAAUSDT_261225", None, None, 2.5, None),
+        FundingSnapshot(60_000, "AAAUSD_261225", None, None, 2.5, None),
+        FundingSnapshot(60_000, "BBBUSDT", 0.0, 9_000, 2.5, None),
     )
 
 

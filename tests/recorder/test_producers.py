@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import cast
 
@@ -10,6 +11,7 @@ import pytest
 
 from bmacdb.clock import ManualClock
 from bmacdb.errors import ExchangeError, Malformed, Rejected, Unreachable
+from bmacdb.exchange.market import MarketDesk
 from bmacdb.exchange.rest import RestClient
 from bmacdb.interval import HOUR_MS, MINUTE_MS, Interval
 from bmacdb.model import Candle, FundingRate
@@ -18,8 +20,9 @@ from bmacdb.recorder.events import Event, Notice
 from bmacdb.recorder.feed import audit_time
 from bmacdb.recorder.fetch import RestFetchers
 from bmacdb.recorder.frames import FrameLog
-from bmacdb.recorder.funding import settled_since
-from bmacdb.recorder.messages import Boundary, Fetch, FetchFailed, Message, PageFetched, Purpose, Tick
+from bmacdb.recorder.funding import FundingUpdater, settled_since
+from bmacdb.recorder.messages import Boundary, Fetch, FetchFailed, FundingFetched, Message, PageFetched, Purpose, Tick
+from bmacdb.symbols import parse_feed
 
 from .support import FEED, T0, candle
 
@@ -200,6 +203,82 @@ async def test_more_settlements_at_one_instant_than_a_page_holds_are_asked_for_b
     symbols = {f"S{n}" for n in range(1200)}
     found = {rate async for page in settled_since(ask, T0, symbols) for rate in page}
     assert found == set(rates)
+
+
+class Settlements:
+    """A desk whose pages of all symbols never parse, nor do those of BADUSDT; all the others do."""
+
+    def __init__(self) -> None:
+        self.client = self
+        self.asked: Counter[str | None] = Counter()
+        self.since: list[tuple[str | None, int]] = []
+        self.healed = False
+
+    async def funding_rates(
+        self, symbol: str | None, *, start_ms: int | None, end_ms: int | None
+    ) -> tuple[FundingRate, ...]:
+        assert start_ms is not None
+        self.asked[symbol] += 1
+        self.since.append((symbol, (start_ms - T0) // HOUR_MS))
+        if not self.healed and symbol in (None, "BADUSDT"):
+            raise Malformed("null is no list of fundings")
+        symbols = ("BADUSDT", "AUSDT", "ZUSDT") if symbol is None else (symbol,)
+        return tuple(settled(symbol, 1) for symbol in symbols)
+
+
+@pytest.mark.parametrize("trade_type", ["usdt_perp_1m", "coin_perp_1m"])
+async def test_fundings_that_never_parse_hold_up_no_other_symbol(trade_type: str) -> None:
+    """The page of all symbols is asked for six times, then each symbol by itself; the one whose rows are bad is
+    told of, given up, and asked for from the same time on in the next round."""
+    desk, clock = Settlements(), ManualClock(T0 + 30 * HOUR_MS)
+    delivered: list[str] = []
+    told: list[float] = []
+
+    async def put(message: FundingFetched) -> None:
+        delivered.extend(rate.symbol for rate in message.rates)
+
+    async def pause(seconds: float) -> None:
+        pass
+
+    updater = FundingUpdater(
+        parse_feed(trade_type),
+        cast("MarketDesk", desk),
+        clock=clock,
+        put=put,
+        symbols=lambda: ("BADUSDT", "AUSDT", "ZUSDT"),
+        told=lambda error, seconds: told.append(seconds),
+        pause=pause,
+    )
+    task = asyncio.create_task(updater.run(window_start_ms=T0, known={}))
+    await until(lambda: "ZUSDT" in delivered)
+    whole = {None: 6} if trade_type == "usdt_perp_1m" else {}
+    assert delivered == ["AUSDT", "ZUSDT"]
+    assert desk.asked == whole | {"BADUSDT": 6, "AUSDT": 1, "ZUSDT": 1}
+    assert told.count(0.0) == 1 + len(whole), "each is told once when it is given up"
+    desk.healed = True
+    desk.since.clear()
+    await clock.advance(3700)
+    await until(lambda: "BADUSDT" in delivered)
+    assert ("BADUSDT", 0) in desk.since, "from where it was not answered on"
+    task.cancel()
+
+
+async def test_a_symbol_whose_fundings_are_behind_is_asked_for_from_its_last_one() -> None:
+    """As after a restart in hours in which its rows did not parse."""
+    desk, clock = Settlements(), ManualClock(T0 + 30 * HOUR_MS)
+    desk.healed = True
+
+    async def put(message: FundingFetched) -> None:
+        pass
+
+    known = {"AUSDT": T0 + 29 * HOUR_MS, "BADUSDT": T0 + 3 * HOUR_MS, "ZUSDT": T0 + 24 * HOUR_MS}
+    updater = FundingUpdater(
+        FEED, cast("MarketDesk", desk), clock=clock, put=put, symbols=lambda: known, told=lambda *_: None
+    )
+    task = asyncio.create_task(updater.run(window_start_ms=T0, known=known))
+    await until(lambda: len(desk.since) == 2)
+    assert desk.since == [(None, 21), ("BADUSDT", 3)]
+    task.cancel()
 
 
 def test_frames_that_do_not_parse_are_counted_and_told_once_a_minute() -> None:

@@ -44,7 +44,9 @@ def premium_index(universe: Universe, market: Market, instruments: Sequence[Inst
     rows = []
     for instrument, price in zip(instruments, _marks(universe, instruments, now_ms), strict=True):
         hours = funding_hours(instrument)
-        rate, interest, next_ms = '""', '""', 0
+        # Both are seen where no funding is to come: nothing, and a rate of zero.
+        rate = '"0.00000000"' if market is Market.COIN_FUTURES else '""'
+        interest, next_ms = rate, 0
         if hours:
             period = hours * HOUR_MS
             next_ms = (now_ms // period + 1) * period
