@@ -27,3 +27,7 @@ bench *arguments:
 # faults, kills, full disks and a simulated day: half an hour; arguments choose a part (matrix, crashes, interrupted, disk, soak)
 soak *arguments:
     python -m tests.trust {{arguments}}
+
+# constraints.txt anew, with the newest versions that pyproject.toml allows; --keep adds only what is missing
+constraints *arguments:
+    python .ci/constraints.py {{arguments}}

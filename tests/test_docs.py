@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 NOT_RUN = {
-    'pip install -e ".[dev]" && bmacdb demo': "a fresh machine's set-up; the demo has a test of its own",
-    'pip install -e ".[dev]" && pytest': "a fresh machine's set-up, and these tests themselves",
+    'pip install -c constraints.txt -e ".[dev]" && bmacdb demo': "a set-up; the demo has a test of its own",
+    'pip install -c constraints.txt -e ".[dev]" && pytest': "a set-up, and these tests themselves",
 }
 """Commands that no test runs, and why."""
 
