@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from bmacdb.clock import SystemClock, from_ms
-from bmacdb.factor import Library
+from bmacdb.factors.library import Library
 from bmacdb.kit import BmacAllMarketCalculator, CandleReader
 from bmacdb.kit.engine import compute_plan
 from bmacdb.model import Batch, Candle, Ready, Run, Source

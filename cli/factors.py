@@ -18,7 +18,7 @@ from bmacdb.errors import ConfigError, UsageError, did_you_mean
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from bmacdb.factor import Library
+    from bmacdb.factors.library import Library
     from bmacdb.kit import CandleReader
     from bmacdb.kit.market import Market
 
@@ -89,7 +89,7 @@ def factors(
     config = _read_config(home)
     # The user's package lies beside the user's code, as it does for a strategy started there.
     sys.path.insert(0, str(home.resolve()))
-    from bmacdb.factor import Library
+    from bmacdb.factors.library import Library
 
     library = Library(package or config.package)
     if listed:
@@ -220,15 +220,13 @@ def _list(library: Library, chosen: list[str] | None, format: str, output: Path 
     import pyarrow as pa
 
     from bmacdb.cli.output import emit
-    from bmacdb.factor import parse_call
+    from bmacdb.factors import parse_call
     from bmacdb.kit.market import describe
 
     names = [parse_call(text).name for text in chosen] if chosen else library.names()
     rows = [describe(library, name) for name in names]
     if format == "table" and not chosen:  # what fits beside each other; the rest by name, or in the other formats
-        rows = [
-            {key: row[key] for key in ("factor", "parameters", "look_back", "forms", "description")} for row in rows
-        ]
+        rows = [{key: row[key] for key in ("factor", "parameters", "look_back", "form", "description")} for row in rows]
     elif format == "table":
         rows = [{"factor": row["factor"], "": key, " ": value} for row in rows for key, value in row.items() if value]
     emit(pa.Table.from_pylist(rows), format, output)

@@ -1,8 +1,10 @@
--- Aroon oscillator, -100 to 100.
+-- Aroon: Aroon oscillator, -100 to 100.
 -- formula: 100 * (candles since the low - candles since the high) / n over n + 1 candles; the newest of equals counts
 -- source: Chande 1995; TA-Lib AROONOSC
 -- params: n int >= 1 = 25
--- lookback: $n + 1
--- missing: null
 -- null: any candle of the look-back is missing
-100.0 * (list_position(list_reverse(low[pos - $n : pos]), list_min(low[pos - $n : pos])) - list_position(list_reverse(high[pos - $n : pos]), list_max(high[pos - $n : pos]))) / $n
+array_agg(high) OVER (bars ROWS BETWEEN $n PRECEDING AND CURRENT ROW) AS highs,
+array_agg(low) OVER (bars ROWS BETWEEN $n PRECEDING AND CURRENT ROW) AS lows,
+list_position(list_reverse(highs), list_max(highs)) AS since_high,
+list_position(list_reverse(lows), list_min(lows)) AS since_low,
+CASE WHEN count(close) OVER (bars ROWS BETWEEN $n PRECEDING AND CURRENT ROW) = $n + 1 THEN 100 * (since_low - since_high) / $n END

@@ -1,8 +1,7 @@
--- Quantile group of a factor across the market: 1 (smallest) to q.
+-- CsQuantile: Quantile group of a factor across the market: 1 (smallest) to q.
 -- formula: 1 + floor((rank - 1) * q / number), equals in the group of their smallest
 -- source: textbook
--- kind: cross
 -- params: factor factor, q int >= 2 = 5
--- of: $factor
 -- null: the factor is null
-1 + ((rank() OVER (PARTITION BY k ORDER BY value NULLS LAST) - 1) * $q) // count(value) OVER (PARTITION BY k)
+$factor AS x,
+CASE WHEN x IS NOT NULL THEN 1 + ((rank() OVER (market ORDER BY x) - 1) * $q) // count(x) OVER market END

@@ -1,8 +1,6 @@
--- The last settled funding rate within n candles.
+-- FundingRate: The last settled funding rate within n candles.
 -- formula: the newest funding_rate settled in the last n candles, each counted two minutes after its funding_time
 -- source: the exchange's funding history. By then the recorder has it, so live values are those of research
 -- params: n int >= 1 = 96
--- lookback: $n
--- missing: position
 -- null: no settlement within n candles, or funding is not recorded
-list_filter(funding_rate[pos - $n + 1 : pos], lambda x: x IS NOT NULL)[-1]
+last_value(funding_rate IGNORE NULLS) OVER last_n

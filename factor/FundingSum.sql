@@ -1,8 +1,6 @@
--- Funding paid by a long position held for n candles.
+-- FundingSum: Funding paid by a long position held for n candles.
 -- formula: sum of the settled funding rates
 -- source: the exchange's funding history; settlements as in FundingRate
 -- params: n int >= 1 = 96
--- lookback: $n
--- missing: position
 -- null: no settlement within n candles, or funding is not recorded
-list_sum(funding_sum[pos - $n + 1 : pos])
+sum(funding_sum) OVER last_n

@@ -1,8 +1,6 @@
--- Momentum in price units.
+-- Mom: Momentum in price units.
 -- formula: close(t) - close(t - n)
 -- source: Murphy, Technical Analysis of the Financial Markets, ch. 10; TA-Lib MOM
 -- params: n int >= 1 = 10
--- lookback: $n + 1
--- missing: position
 -- null: either of the two candles is missing
-close[pos] - close[pos - $n]
+close - lag(close, $n) OVER bars

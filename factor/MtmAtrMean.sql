@@ -1,10 +1,9 @@
--- Mean momentum weighted by the average true range relative to the mean price.
+-- MtmAtrMean: Mean momentum weighted by the average true range relative to the mean price.
 -- formula: MtmMean(n) * mean(TR, n) / mean(close, n)
 -- source: common in selection frameworks (adaptive Bollinger family); TR as in Wilder 1978
 -- params: n int >= 1 = 24
--- lookback: 2 * $n
--- missing: position
 -- null: no pair of candles n apart is there
--- series mtm: close[t] / close[t - $n] - 1
--- series true_range: greatest(high[t] - low[t], abs(high[t] - close[t - 1]), abs(low[t] - close[t - 1]))
-list_avg(mtm[pos - $n + 1 : pos]) * list_avg(true_range[pos - $n + 1 : pos]) / list_avg(close[pos - $n + 1 : pos])
+close / lag(close, $n) OVER bars - 1 AS mtm,
+lag(close) OVER bars AS previous,
+greatest(high - low, abs(high - previous), abs(low - previous)) AS true_range,
+avg(mtm) OVER last_n * avg(true_range) OVER last_n / avg(close) OVER last_n

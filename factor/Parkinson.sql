@@ -1,9 +1,7 @@
--- Parkinson's range volatility, per candle.
+-- Parkinson: Parkinson's range volatility, per candle.
 -- formula: sqrt(mean over n of ln(high / low)^2 / (4 ln 2))
 -- source: Parkinson 1980
 -- params: n int >= 1 = 24
--- lookback: $n
--- missing: null
 -- null: any candle of the look-back is missing
--- series range_square: ln(high[t] / low[t]) * ln(high[t] / low[t])
-sqrt(list_avg(range_square[pos - $n + 1 : pos]) / (4 * ln(2)))
+ln(high / low) ** 2 AS range_square,
+CASE WHEN count(range_square) OVER last_n = $n THEN sqrt(avg(range_square) OVER last_n / (4 * ln(2))) END

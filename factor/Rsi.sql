@@ -1,13 +1,9 @@
--- Relative strength index with Wilder's smoothing, 0 to 100.
+-- Rsi: Relative strength index with Wilder's smoothing, 0 to 100.
 -- formula: 100 * up / (up + down); up, down: mean of the first n gains (losses) of the look-back, then x = (x * (n - 1) + gain) / n
 -- source: Wilder, New Concepts in Technical Trading Systems (1978); TA-Lib RSI started at the look-back's first candle
 -- params: n int >= 2 = 14
--- lookback: 10 * $n + 1
--- missing: null
 -- null: any candle of the look-back is missing, or the close never moved
--- series change: close[t] - close[t - 1]
--- series gain: (abs(change[t]) + change[t]) / 2
--- series loss: (abs(change[t]) - change[t]) / 2
--- let up: list_reduce(list_concat([list_avg(gain[pos - 10 * $n + 1 : pos - 9 * $n])], gain[pos - 9 * $n + 1 : pos]), lambda a, x: (a * ($n - 1) + x) / $n)
--- let down: list_reduce(list_concat([list_avg(loss[pos - 10 * $n + 1 : pos - 9 * $n])], loss[pos - 9 * $n + 1 : pos]), lambda a, x: (a * ($n - 1) + x) / $n)
+close - lag(close) OVER bars AS change,
+wilder((abs(change) + change) / 2, $n, 10 * $n) AS up,
+wilder((abs(change) - change) / 2, $n, 10 * $n) AS down,
 100 * up / (up + down)

@@ -1,11 +1,7 @@
--- Relative strength index with plain sums (Cutler), 0 to 100.
+-- RsiSum: Relative strength index with plain sums (Cutler), 0 to 100.
 -- formula: 100 * sum of gains / sum of absolute changes, over n changes
 -- source: Cutler's RSI; the form common in selection frameworks
 -- params: n int >= 1 = 14
--- lookback: $n + 1
--- missing: null
 -- null: any candle of the look-back is missing, or the close never moved
--- series change: close[t] - close[t - 1]
--- series gain: (abs(change[t]) + change[t]) / 2
--- series move: abs(change[t])
-100 * list_sum(gain[pos - $n + 1 : pos]) / list_sum(move[pos - $n + 1 : pos])
+close - lag(close) OVER bars AS change,
+CASE WHEN count(change) OVER last_n = $n THEN 100 * sum(greatest(change, 0)) OVER last_n / sum(abs(change)) OVER last_n END

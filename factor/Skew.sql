@@ -1,11 +1,7 @@
--- Skewness of the changes from candle to candle.
+-- Skew: Skewness of the changes from candle to candle.
 -- formula: adjusted Fisher-Pearson coefficient of n changes
 -- source: pandas.Series.skew
 -- params: n int >= 3 = 24
--- lookback: $n + 1
--- missing: null
 -- null: any candle of the look-back is missing, or all changes are equal
--- series ret: close[t] / close[t - 1] - 1
--- let middle: list_avg(ret[pos - $n + 1 : pos])
--- let spread: list_sum(list_transform(ret[pos - $n + 1 : pos], lambda x: (x - middle) * (x - middle))) / $n
-list_sum(list_transform(ret[pos - $n + 1 : pos], lambda x: (x - middle) * (x - middle) * (x - middle))) / $n / (spread * sqrt(spread)) * (sqrt($n * ($n - 1.0)) / ($n - 2.0))
+close / lag(close) OVER bars - 1 AS ret,
+CASE WHEN count(ret) OVER last_n = $n THEN skewness(ret) OVER last_n END

@@ -1,8 +1,6 @@
--- Williams %R, -100 to 0.
+-- Wr: Williams %R, -100 to 0.
 -- formula: -100 * (max(high, n) - close) / (max(high, n) - min(low, n))
 -- source: Williams; TA-Lib WILLR
 -- params: n int >= 1 = 14
--- lookback: $n
--- missing: null
 -- null: any candle of the look-back is missing, or the window is flat
--100 * (list_max(high[pos - $n + 1 : pos]) - close[pos]) / (list_max(high[pos - $n + 1 : pos]) - list_min(low[pos - $n + 1 : pos]))
+CASE WHEN count(close) OVER last_n = $n THEN -100 * (max(high) OVER last_n - close) / (max(high) OVER last_n - min(low) OVER last_n) END

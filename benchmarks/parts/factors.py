@@ -20,7 +20,7 @@ from benchmarks import factors
 from benchmarks.factors import FEED, START_MS, STEP_MS
 from benchmarks.measured import Row, alternate
 from benchmarks.parts.limits import loopback_ms, memory_ms_per_mb
-from bmacdb.factor import Library
+from bmacdb.factors.library import Library
 from bmacdb.kit import CandleReader
 from bmacdb.kit.engine import compute_plan
 

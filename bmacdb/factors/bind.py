@@ -17,7 +17,7 @@ from bmacdb.factors.helpers import expanded, helpers
 from bmacdb.factors.query import query_reach
 from bmacdb.factors.reach import Reach, reach
 from bmacdb.factors.source import Factor
-from bmacdb.factors.window import constant, resolved
+from bmacdb.factors.window import constant, folded, resolved
 
 __all__ = ["Bound", "bind"]
 
@@ -123,15 +123,18 @@ class _Binding:
         for name, tree in self.factor.steps:
             bound = self._called(self._checked(tree, known).transform(_literal, simple))
             known[name] = f"{self.prefix}{name}"
-            self.made[known[name]] = bound
+            self.made[known[name]] = folded(bound)
         return list(self.made.items())
 
     def _checked(self, tree: exp.Expr, known: Mapping[str, str]) -> exp.Expr:
         """A copy with the steps by the names that they have here. Raises UsageError for a name that is not there."""
-        tree = tree.copy()
+        tree = exp.paren(tree)  # which the parts below can be replaced in
         _check_functions(self.factor, tree, self.find)
         for column in list(tree.find_all(exp.Column)):
             name = column.name.lower()
+            if column.table.lower() in known:  # a member of a struct
+                column.replace(exp.Dot(this=exp.column(known[column.table.lower()]), expression=column.this))
+                continue
             if column.table:
                 raise self.factor.error(column, f"{column.sql()}: name columns without a table.")
             if name in known or name in BARS_COLUMNS:
@@ -139,7 +142,8 @@ class _Binding:
             else:
                 near = did_you_mean(name, [*known, *BARS_COLUMNS])
                 raise self.factor.error(column, f"there is no column or step {column.name}.{near}")
-        return tree
+        checked: exp.Expr = tree.this
+        return checked.pop()
 
     def _called(self, tree: exp.Expr) -> exp.Expr:
         """The tree with steps in place of the factors that it calls, as `cs_rank(Amihud(24))` and `$factor` do."""
@@ -171,8 +175,9 @@ class _Binding:
         inner = _Binding(other, values, self.find, (*self.above, other.name), prefix, self.made)
         inner.steps()
         value = exp.column(f"{prefix}value")
-        finite = exp.Anonymous(this="isfinite", expressions=[value.copy()])
-        return exp.Case(ifs=[exp.If(this=finite, true=value)])
+        finite = exp.Anonymous(this="isfinite", expressions=[exp.cast(value.copy(), "DOUBLE")])
+        self.made[prefix[:-2]] = exp.Case(ifs=[exp.If(this=finite, true=value)])
+        return exp.column(prefix[:-2])
 
 
 def _value(factor: Factor, tree: exp.Expr) -> Value:
@@ -185,15 +190,23 @@ def _value(factor: Factor, tree: exp.Expr) -> Value:
 
 
 @cache
-def _functions() -> frozenset[str]:
+def _functions() -> Mapping[str, bool]:
+    """DuckDB's functions by name, and whether each gives the same for the same arguments."""
     with duckdb.connect(":memory:") as connection:
-        rows = connection.execute("SELECT DISTINCT lower(function_name) FROM duckdb_functions()").fetchall()
-    return frozenset(name for (name,) in rows)
+        found = connection.execute(
+            "SELECT lower(function_name), NOT bool_or(coalesce(stability = 'VOLATILE', false)) FROM duckdb_functions()"
+            " GROUP BY 1"
+        ).fetchall()
+    return dict(found)
 
 
 def _check_functions(factor: Factor, tree: exp.Expr, find: Find = lambda _: None) -> None:
-    for node in tree.find_all(exp.Anonymous):
-        name = node.name.lower()
+    for node in tree.find_all(exp.Func):
+        name = node.name.lower() if isinstance(node, exp.Anonymous) else node.sql_name().lower()
+        if name == "rand" or not _functions().get(name, True):
+            raise factor.error(node, f"{name}() gives another value each time: no factor may call it.")
+        if not isinstance(node, exp.Anonymous):
+            continue
         if name in helpers():
             helper = helpers()[name]
             if len(node.expressions) != len(helper.parameters):

@@ -13,6 +13,8 @@ from importlib.resources import files
 import sqlglot
 from sqlglot import exp
 
+from bmacdb.factors.window import spelled
+
 __all__ = ["Helper", "expanded", "helper_macros", "helpers"]
 
 
@@ -35,7 +37,7 @@ def helpers() -> Mapping[str, Helper]:
         if isinstance(tree, exp.Create):
             head = tree.this
             names, name = tuple(part.name for part in head.expressions), head.this.name
-            body = tree.expression
+            body = tree.expression.transform(_named)
             found[name] = Helper(name, names, body, tree.sql("duckdb", comments=False))
     return found
 
@@ -53,15 +55,31 @@ def expanded(tree: exp.Expr) -> exp.Expr:
                 f"{helper.name} takes {', '.join(helper.parameters)}, and was given {len(given)} arguments"
             )
         values = dict(zip(helper.parameters, map(expanded, given), strict=True))
-        return exp.Paren(this=helper.body.transform(_put, values))
+        return _closed(helper.body.transform(_put, values))
 
     return tree.transform(expand)
 
 
 def _put(node: exp.Expr, values: Mapping[str, exp.Expr]) -> exp.Expr:
     if isinstance(node, exp.Column) and not node.table and node.name in values:
-        value = values[node.name].copy()
-        return exp.Paren(this=value) if isinstance(value, exp.Binary | exp.Unary | exp.Between | exp.In) else value
+        return _closed(values[node.name].copy())
+    return node
+
+
+def _closed(tree: exp.Expr) -> exp.Expr:
+    """The tree in parentheses, where it could come apart within another."""
+    return exp.Paren(this=tree) if isinstance(tree, exp.Binary | exp.Unary | exp.Between | exp.In) else tree
+
+
+def _named(node: exp.Expr) -> exp.Expr:
+    """A window of the macro as a factor writes it: `(bars ROWS …)`, `(market ORDER BY x)`."""
+    if isinstance(node, exp.Window):
+        partition = [spelled(part) for part in node.args["partition_by"]]
+        name = "bars" if partition == ["symbol"] else "market"
+        node.set("partition_by", None)
+        node.set("alias", exp.to_identifier(name))
+        if name == "bars":
+            node.set("order", None)
     return node
 
 

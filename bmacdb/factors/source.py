@@ -24,10 +24,11 @@ from sqlglot.errors import SqlglotError
 
 from bmacdb.errors import UsageError, did_you_mean
 from bmacdb.factors.call import Call, Value, spell
+from bmacdb.factors.oldform import is_old, renewed
 
 __all__ = ["Factor", "Parameter", "parse_factor"]
 
-_HEAD = re.compile(r"--\s?(?:(formula|source|params|null|lookback|missing|series|let|kind|of)(?: \w+)?:\s*)?(.*)")
+_HEAD = re.compile(r"--\s?(?:(formula|source|params|null):\s*)?(.*)")
 _PARAMETER = re.compile(r"([a-z]\w*) (int|float|text|factor)(?: >= (-?[\d.]+))?(?: = (.+))?")
 _KINDS: dict[str, Callable[[str], Value]] = {"int": int, "float": float, "text": str, "factor": str}
 _ANSI = re.compile(r"\x1b\[\d*m")
@@ -79,6 +80,10 @@ class Factor:
     steps: tuple[tuple[str, exp.Expr], ...]
     query: exp.Query | None
 
+    def kind(self, parameter: str) -> str:
+        """`int`, `float`, `text` or `factor`."""
+        return next(known.kind for known in self.parameters if known.name == parameter)
+
     def error(self, node: exp.Expr | None, problem: str) -> UsageError:
         """`problem` with the line and column of `node` in the file."""
         added = 0 if self.query else len(_SELECT)
@@ -127,8 +132,15 @@ def parse_factor(name: str, text: str) -> Factor:
                 keys[match[1]] = match[2]
             else:
                 described.append(match[2])
-    if keys.keys() & {"lookback", "missing", "series", "let", "kind", "of"}:
-        raise UsageError(f"factor {name}: it is written in the list form (`close[pos]`), which is no more.")
+    if is_old(text):
+        new = renewed(text)
+        by_hand = (
+            "" if "[pos" not in new and "[t" not in new else " What still has [pos] or [t] is to be written by hand."
+        )
+        raise UsageError(
+            f"factor {name}: it is in the form over lists, which is no more. In DuckDB's own SQL over windows "
+            f"(docs/factors.md):{by_hand}\n\n{new}\n"
+        )
     try:
         parameters = _parameters(keys.get("params", ""))
     except ValueError as exc:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,7 +17,7 @@ import duckdb
 import sqlglot
 from sqlglot import exp
 
-__all__ = ["BARS", "MARKET", "Frame", "clause", "constant", "frame", "names", "resolved", "spelled"]
+__all__ = ["BARS", "MARKET", "Frame", "clause", "constant", "folded", "frame", "names", "resolved", "spelled"]
 
 BARS = "PARTITION BY symbol ORDER BY open_time"
 MARKET = "PARTITION BY open_time, close IS NULL"
@@ -120,6 +121,17 @@ def frame(node: exp.Window) -> Frame:
         for bound in (spec.args.get("start"), spec.args.get("end"))
     )
     return Frame(kind, first, last, order)
+
+
+def folded(tree: exp.Expr) -> exp.Expr:
+    """The tree with its frames and the offsets of lag as numbers, where no parameter is in them. It is changed."""
+    for node in tree.find_all(exp.WindowSpec, exp.Lag):
+        for part in ("start", "end", "offset"):
+            bound = node.args.get(part)
+            if isinstance(bound, exp.Expr) and not bound.find(exp.Placeholder, exp.Column):
+                with suppress(ValueError):  # told where the look-back is found
+                    node.set(part, exp.Literal.number(constant(bound)))
+    return tree
 
 
 def names(trees: Iterable[exp.Expr]) -> list[str]:

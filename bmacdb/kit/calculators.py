@@ -15,11 +15,12 @@ import pandas as pd
 
 from bmacdb.clock import Clock, SystemClock
 from bmacdb.errors import UsageError
-from bmacdb.factor.module import Failure
-from bmacdb.factor.registry import Library, Plan
-from bmacdb.factor.statement import quote, stamp
+from bmacdb.factors.library import Library, Plan
+from bmacdb.factors.module import Failure
+from bmacdb.factors.statement import stamp
 from bmacdb.kit.engine import Result, compute_plan
 from bmacdb.kit.panel import indexed, tell
+from bmacdb.kit.range import quote
 from bmacdb.kit.source import CandleReader, Source
 from bmacdb.kit.times import run_time_ms
 

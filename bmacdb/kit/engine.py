@@ -13,14 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bmacdb.factor.call import Call, spell
-from bmacdb.factor.module import Failure, apply_section
-from bmacdb.factor.registry import Plan
-from bmacdb.factor.statement import Range
-from bmacdb.factor.template import CANDLE_COLUMNS
-from bmacdb.kit.cross import compare
+from bmacdb.factors.call import Call, spell
+from bmacdb.factors.columns import CANDLE_COLUMNS
+from bmacdb.factors.library import Plan
+from bmacdb.factors.module import Failure, apply_section
 from bmacdb.kit.gridded import gridded
 from bmacdb.kit.passes import Task
+from bmacdb.kit.range import Range
 from bmacdb.kit.rows import opens_of, read_rows
 from bmacdb.kit.source import Source
 
@@ -53,7 +52,7 @@ def compute_plan(
     `exact` gives a Python factor that is not windowed a frame of its own for every run time, as it has live; without,
     one pass over the whole. `lead`: a factor without a declared look-back gets num_candles bars before the first.
     """
-    across = bool(plan.sections or plan.crosses)
+    across = bool(plan.sections) or any(bound.across for bound in plan.sql)
     everyone = None if across or symbols is None else tuple(symbols)
     back = max((call.lookback or 1 for call, _ in plan.sections), default=1)
     begin_ms = source.interval.shift(first_ms, 1 - back)
@@ -85,8 +84,6 @@ def _sql(source: Source, plan: Plan, span: Range) -> Result:
         for bound in plan.sql
         if len(frame) and held < bound.lookback and frame[bound.call.column].isna().all()
     ]
-    if plan.crosses:
-        frame = pd.concat([frame, compare(frame, plan.crosses)], axis=1)
     return Result(frame, warnings=warnings)
 
 

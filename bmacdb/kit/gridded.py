@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from bmacdb.factor.evaluate import on_grid
-from bmacdb.factor.grid import Grid
-from bmacdb.factor.lists import on_lists
-from bmacdb.factor.statement import Cells, Range, cells_statement, fundings_statement, there_statement
-from bmacdb.factor.template import CANDLE_COLUMNS, FUNDING_COLUMNS, OPEN_TIME, Bound
+from bmacdb.factors.bind import Bound
+from bmacdb.factors.columns import CANDLE_COLUMNS, FUNDING_COLUMNS
+from bmacdb.factors.grid import Array, Grid
+from bmacdb.factors.query import tables_of
+from bmacdb.factors.run import compute
+from bmacdb.kit.range import Range, cells_statement, fundings_statement, there_statement
 from bmacdb.kit.rows import Places, opens_of
 
 if TYPE_CHECKING:
@@ -23,13 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Gridded", "gridded"]
 
-Array = npt.NDArray[np.float64]
-
 _READ_AT_ONCE = 500_000
 """Bars times symbols of one question, which takes some 200 bytes of memory for each."""
-
-_COMPUTED_AT_ONCE = 1 << 15
-"""Bars times symbols of one grid: its columns and what is made of them stay near the processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,34 +39,38 @@ class Gridded:
     held: int
 
 
-def gridded(
-    source: Source,
-    bounds: Sequence[Bound],
-    span: Range,
-    *,
-    read_at_once: int = _READ_AT_ONCE,
-    computed_at_once: int = _COMPUTED_AT_ONCE,
-) -> Gridded:
-    """The factors for each candle of the range. The sizes of the pieces change no value."""
-    candles = source.ask(there_statement(span))
+def gridded(source: Source, bounds: Sequence[Bound], span: Range, *, read_at_once: int = _READ_AT_ONCE) -> Gridded:
+    """The factors for each candle of the range. The size of the pieces changes no value."""
+    lookback = max((bound.lookback for bound in bounds), default=1)
+    # Of the market at an earlier bar, a symbol that is gone by now is a part.
+    back = max((bound.lookback for bound in bounds if bound.across), default=1)
+    candles = source.ask(there_statement(span, back))
     symbols = tuple(candles.column("symbol").to_pylist())
     opens = opens_of(span, 1)
-    lookback = max((bound.lookback for bound in bounds), default=1)
     bars = min(max(read_at_once // max(len(symbols), 1), lookback), len(opens))
-    reading = _Reading(source, span, symbols, max(computed_at_once // (bars + lookback), 1), bounds, candles)
     names = [*CANDLE_COLUMNS, *(bound.call.column for bound in bounds)]
     # As if no candle were missing: a row per column, in it the bars of symbol after symbol.
     table = np.empty((len(names), len(symbols), len(opens)))
     shown = np.zeros((len(symbols), len(opens)), dtype=bool)
     held = np.zeros(len(symbols), dtype=np.int64)
-    before: dict[str, Array] = {}
+    tables = {name: _table(source, name, span) for bound in bounds if bound.query for name in tables_of(bound.query)}
+    before: Grid | None = None
     for low in range(0, len(opens) if symbols else 0, bars):
-        piece = reading.piece(opens[low : low + bars], 1 if low else lookback)
-        columns = piece.after(before)
-        before = {name: column[:, column.shape[1] - lookback + 1 :] for name, column in columns.items()}
-        held += _by_symbol(~np.isnan(piece.columns["close"]), symbols).sum(axis=1)
-        shown[:, low : low + bars] = _by_symbol(piece.there, symbols)[:, -bars:]
-        _compute(bounds, columns, lookback - 1, table[:, :, low : low + bars])
+        piece = Range(span.schema, span.interval, int(opens[low]), int(opens[low : low + bars][-1]))
+        last = candles if "close" in candles.column_names else None
+        grid = _read(source, piece, symbols, 1 if low else lookback, bounds, last)
+        held += grid.there.sum(axis=0)
+        if before is not None:
+            grid = _after(before, grid, lookback - 1)
+        part = table[:, :, low : low + bars]
+        for row, name in enumerate(CANDLE_COLUMNS):
+            part[row] = grid.columns[name][lookback - 1 :].T
+        shown[:, low : low + bars] = grid.there[lookback - 1 :].T
+        for row, values in enumerate(
+            compute(bounds, grid, lookback - 1, tables) if bounds else (), len(CANDLE_COLUMNS)
+        ):
+            part[row] = values.T
+        before = grid
     return Gridded(_frame(symbols, opens, names, table, shown), int(held.max(initial=0)))
 
 
@@ -93,73 +93,44 @@ def _frame(
     return frame
 
 
-def _by_symbol(column: npt.NDArray[Any], symbols: Sequence[str]) -> npt.NDArray[Any]:
-    """From (blocks, bars, symbols of a block) to (symbols, bars)."""
-    return column.transpose(0, 2, 1).reshape(-1, column.shape[1])[: len(symbols)]
+def _table(source: Source, name: str, span: Range) -> pa.Table:
+    """A table of the feed for whole queries; of fundings, those before the range ends."""
+    until = f" WHERE funding_time < {span.until()}" if name == "funding_rates" else ""
+    return source.ask(f"SELECT * FROM {span.table(name)}{until}")
 
 
-def _compute(bounds: Sequence[Bound], columns: Mapping[str, Array], first: int, table: Array) -> None:
-    """The candle columns and the factors from the bar `first` on into `table`: (columns, symbols, bars)."""
-    blocks, _, width = columns["close"].shape
-    for number in range(blocks):
-        grid = Grid({name: column[number] for name, column in columns.items()})
-        part = table[:, number * width : (number + 1) * width]
-        for row, name in enumerate(CANDLE_COLUMNS):
-            part[row] = grid.columns[name][first:, : part.shape[1]].T
-        for row, bound in enumerate(bounds, len(CANDLE_COLUMNS)):
-            values = on_lists(bound, grid, first) if bound.listed else on_grid(bound, grid, first)
-            part[row] = values[:, : part.shape[1]].T
+def _after(before: Grid, grid: Grid, bars: int) -> Grid:
+    """`grid` behind the last `bars` of the one before."""
+    keep = slice(len(before.opens) - bars, None)
+    return Grid(
+        grid.symbols,
+        np.concatenate([before.opens[keep], grid.opens]),
+        {name: np.concatenate([before.columns[name][keep], column]) for name, column in grid.columns.items()},
+        np.concatenate([before.there[keep], grid.there]),
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """Some bars of all symbols: columns, and whether there is a candle; each (blocks, bars, symbols of a block)."""
-
-    columns: dict[str, Array]
-    there: npt.NDArray[np.bool_]
-
-    def after(self, before: Mapping[str, Array]) -> dict[str, Array]:
-        """The columns, behind those of the bars before."""
-        return {
-            name: np.concatenate([before[name], column], axis=1) if before else column
-            for name, column in self.columns.items()
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """What is asked for. `width` symbols make a block; `candles` is the answer to `there_statement`."""
-
-    source: Source
-    span: Range
-    symbols: tuple[str, ...]
-    width: int
-    bounds: Sequence[Bound]
-    candles: pa.Table
-
-    def piece(self, opens: Places, lookback: int) -> _Piece:
-        """The bars that open at `opens`, and those of the look-back up to the first."""
-        span = Range(self.span.schema, self.span.interval, int(opens[0]), int(opens[-1]))
-        cells = Cells(self.symbols, len(opens) + lookback - 1, min(self.width, len(self.symbols)))
-        shape = cells.blocks, cells.total, cells.width
-        needed = {"close"}.union(*(bound.columns for bound in self.bounds))
-        wanted = [name for name in CANDLE_COLUMNS if self.span.several or name in needed]
-        tables = [self.source.ask(cells_statement(span, cells, lookback, wanted))]
-        if not self.span.several:
-            tables.append(self.candles.append_column("cell", pa.array(cells.last())))
-        there = np.zeros(shape, dtype=bool)
-        columns = {name: np.full(shape, np.nan) for name in CANDLE_COLUMNS}
-        for table in tables:
-            places = table.column("cell").to_numpy()
+def _read(
+    source: Source, span: Range, symbols: tuple[str, ...], lookback: int, bounds: Sequence[Bound], last: pa.Table | None
+) -> Grid:
+    """The bars of the range and the look-back up to its first. `last`: the candles of its only bar, where known."""
+    opens = opens_of(span, lookback)
+    shape = len(opens), len(symbols)
+    needed = {"close"}.union(*(bound.columns for bound in bounds))
+    wanted = [name for name in CANDLE_COLUMNS if last is None or name in needed]
+    answers = [source.ask(cells_statement(span, symbols, lookback, wanted))]
+    if last is not None:
+        cells = np.arange(shape[0] * shape[1] - shape[1], shape[0] * shape[1])
+        answers.append(last.append_column("cell", pa.array(cells)))
+    there = np.zeros(shape, dtype=bool)
+    columns = {name: np.full(shape, np.nan) for name in CANDLE_COLUMNS}
+    if needed.intersection(FUNDING_COLUMNS):
+        columns |= {name: np.full(shape, np.nan) for name in FUNDING_COLUMNS}
+        answers.append(source.ask(fundings_statement(span, symbols, lookback)))
+    for answer in answers:
+        places = answer.column("cell").to_numpy()
+        if "funding_rate" not in answer.column_names:
             there.ravel()[places] = True
-            for name in set(CANDLE_COLUMNS).intersection(table.column_names):
-                columns[name].ravel()[places] = table.column(name).to_numpy()
-        if OPEN_TIME in needed:
-            columns[OPEN_TIME] = np.where(there, opens_of(span, lookback)[:, None].astype(np.float64), np.nan)
-        if needed.intersection(FUNDING_COLUMNS):
-            table = self.source.ask(fundings_statement(span, cells, lookback))
-            places = table.column("cell").to_numpy()
-            for name in FUNDING_COLUMNS:
-                columns[name] = np.full(shape, np.nan)
-                columns[name].ravel()[places] = table.column(name).to_numpy()
-        return _Piece(columns, there)
+        for name in columns.keys() & set(answer.column_names):
+            columns[name].ravel()[places] = answer.column(name).to_numpy()
+    return Grid(symbols, opens, columns, there)

@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from bmacdb.clock import Clock, SystemClock, format_ms, from_ms
 from bmacdb.errors import UsageError
-from bmacdb.factor import Library, Template
-from bmacdb.factor.module import Failure, PythonFactor, grouped
-from bmacdb.factor.registry import BUNDLED, Plan
+from bmacdb.factors import Call, bind
+from bmacdb.factors.library import Library, Plan
+from bmacdb.factors.module import Failure, PythonFactor, grouped
 from bmacdb.kit.calculators import late_symbols
 from bmacdb.kit.engine import compute_plan
 from bmacdb.kit.source import Source
@@ -105,40 +105,33 @@ class Market:
 
 
 def describe(library: Library, name: str) -> dict[str, str]:
-    """A factor in words: factor, description, formula, parameters, look_back, missing, null, forms, source."""
-    row = dict.fromkeys(
-        ("factor", "description", "formula", "parameters", "look_back", "missing", "null", "forms", "source"), ""
-    )
+    """A factor in words: factor, description, formula, parameters, look_back, null, form, source.
+
+    The look-back is that of the default parameters, in candles.
+    """
+    row = dict.fromkeys(("factor", "description", "formula", "parameters", "look_back", "null", "form", "source"), "")
     row["factor"] = name
-    own = name in library.own()
+    own = " (own)" if name in library.own() else ""
     try:
         found = library.find(name)
-    except Exception as exc:  # a module of the user's that is no factor, or does not import, is listed all the same
+        if isinstance(found, PythonFactor):
+            lookback = getattr(found.module, "LOOKBACK", "num_candles")
+            text = (found.module.__doc__ or "").strip().split("\n")[0]
+            back = "depends on the parameter" if callable(lookback) else str(lookback)
+            return row | {"description": text, "look_back": back, "form": f"python{own}"}
+        defaults = all(parameter.default is not None for parameter in found.parameters)
+        bound = bind(found, Call(name), library.in_sql) if defaults else None
+    except Exception as exc:  # a file of the user's that is no factor, or does not import, is listed all the same
         if not own:
             raise
-        return row | {"description": f"cannot be used: {exc}", "forms": "python (own)"}
-    if isinstance(found, PythonFactor):
-        lookback = getattr(found.module, "LOOKBACK", "num_candles")
-        text = (found.module.__doc__ or "").strip().split("\n")[0]
-        return row | {
-            "description": text,
-            "look_back": "depends on the parameter" if callable(lookback) else str(lookback),
-            "missing": "position",
-            "forms": "python (own)" if own else "python",
-        }
-    python = (BUNDLED / f"{name}.py").is_file() and not own
+        return row | {"description": f"cannot be used: {exc}", "form": f"python or sql{own}"}
+    market = bound is None or bound.across
     return row | {
         "description": found.description,
         "formula": found.formula,
         "parameters": ", ".join(map(str, found.parameters)),
-        "look_back": found.lookback.replace("$", "") or "that of the factor",
-        "missing": "" if found.cross else found.missing,
+        "look_back": str(bound.lookback) if bound else "that of the factor",
         "null": found.null,
-        "forms": _forms(found, python, own),
+        "form": f"sql{', across the market' if market else ''}{own}",
         "source": found.source,
     }
-
-
-def _forms(found: Template, python: bool, own: bool) -> str:
-    form = "sql, across the market" if found.cross else "sql + python" if python else "sql"
-    return f"{form} (own)" if own else form

@@ -9,8 +9,8 @@ from datetime import datetime
 import pandas as pd
 
 from bmacdb.errors import UsageError
-from bmacdb.factor.module import Failure, grouped
-from bmacdb.factor.registry import Library
+from bmacdb.factors.library import Library
+from bmacdb.factors.module import Failure, grouped
 from bmacdb.kit.engine import Result, compute_plan
 from bmacdb.kit.source import CandleReader, Connection, Source
 from bmacdb.kit.times import run_time_ms

@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from bmacdb.factor.call import Call
-from bmacdb.factor.module import Failure, PythonCall, apply
-from bmacdb.factor.template import CANDLE_COLUMNS
+from bmacdb.factors.call import Call
+from bmacdb.factors.module import Failure, PythonCall, apply
 from bmacdb.kit.rows import Places, Rows, SymbolRows
 
 __all__ = ["Answer", "Task", "calculate", "nulls"]
@@ -101,37 +99,9 @@ def _pass(
     task: Task, rows: SymbolRows, wanted: Places, window: int, calls: Sequence[PythonCall], found: dict[Call, Column]
 ) -> list[Failure]:
     """One pass over what the factors look back at and the rows asked for."""
-    failures: list[Failure] = []
-    low, total = task.first - window + 1, len(task.opens)
+    low = task.first - window + 1
     there = slice(int(np.searchsorted(rows.places, low)), None)
-    gridded = [call for call in calls if call.gridded]
-    plain = [call for call in calls if not call.gridded]
-    if plain:
-        columns, failed = apply(rows.frame.iloc[there], plain, rows.symbol)
-        failures += failed
-        for name, column in columns.items():
-            found[name][:] = column[len(column) - len(wanted) :]
-    if gridded:
-        places = rows.places[there] - low
-        grid = pd.DataFrame(
-            {name: _spread(rows.frame[name].to_numpy()[there], places, total - low) for name in CANDLE_COLUMNS}
-        )
-        columns, failed = apply(grid, gridded, rows.symbol)
-        failures += failed
-        present = np.concatenate([[0], np.cumsum(~np.isnan(grid["close"].to_numpy()))])
-        for call in gridded:
-            if call.call not in columns:
-                continue
-            column = columns[call.call][wanted - low]
-            if call.whole:
-                size = call.lookback or 1
-                ends = wanted - low + 1
-                column = np.where(present[ends] - present[np.maximum(ends - size, 0)] == size, column, np.nan)
-            found[call.call][:] = column
+    columns, failures = apply(rows.frame.iloc[there], calls, rows.symbol)
+    for name, column in columns.items():
+        found[name][:] = column[len(column) - len(wanted) :]
     return failures
-
-
-def _spread(values: Column, places: Places, total: int) -> Column:
-    spread = np.full(total, np.nan)
-    spread[places] = values
-    return spread

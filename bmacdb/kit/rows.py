@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bmacdb.factor.statement import Range, rows_statement
-from bmacdb.factor.template import CANDLE_COLUMNS
+from bmacdb.factors.columns import CANDLE_COLUMNS
+from bmacdb.kit.range import Range, rows_statement
 
 if TYPE_CHECKING:
     from bmacdb.kit.source import Source

@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 
 from bmacdb.errors import StoreError, UsageError, did_you_mean
-from bmacdb.factor.call import check_identifier
-from bmacdb.factor.statement import quote
+from bmacdb.factors.call import check_identifier
 from bmacdb.interval import Interval
+from bmacdb.kit.range import quote
 from bmacdb.kit.workers import Workers
 from bmacdb.symbols import parse_feed
 

@@ -15,7 +15,7 @@ import pytest
 
 from bmacdb.cli.main import main
 from bmacdb.clock import ManualClock
-from bmacdb.factor import Library
+from bmacdb.factors.library import Library
 from bmacdb.kit.market import Market, describe
 from bmacdb.kit.source import Source
 from bmacdb.store.reader import connect
@@ -189,7 +189,7 @@ def test_the_page_lists_the_library_as_it_is() -> None:
     page = Path(__file__).parents[2] / "docs" / "factors.md"
     text = page.read_text("utf-8")
     library = Library("there_is_no_package_of_this_name")
-    shown = ("factor", "parameters", "look_back", "missing", "formula", "null")
+    shown = ("factor", "parameters", "look_back", "formula", "null")
     rows = [describe(library, name) for name in library.names()]
     lines = ["| " + " | ".join(row[key].replace("|", "\\|") for key in shown) + " |" for row in rows]
     assert [line for line in lines if line not in text] == []

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from bmacdb.errors import UsageError
 from bmacdb.factors import Bound, Factor, bind, parse_call, parse_factor
+from bmacdb.factors.duck import check
+from bmacdb.factors.library import Library, bundled, bundled_names
 
 OTHERS = {
     "Change": "-- Change: of the close.\n-- params: n int >= 1 = 10\nclose / lag(close, $n) OVER bars - 1",
@@ -117,6 +122,32 @@ def test_a_factor_that_calls_itself_is_refused() -> None:
 def test_steps_of_a_called_factor_come_first() -> None:
     """They are named after it and its parameter, so that two calls do not meet."""
     found = bind(parse_factor("Rank", OTHERS["Rank"]), parse_call("Rank:Mean:5"), find)
-    assert [name for name, _ in found.steps] == ["mean_5__change", "mean_5__value", "value"]
+    assert [name for name, _ in found.steps] == ["mean_5__change", "mean_5__value", "mean_5", "value"]
     assert found.across
     assert found.columns == {"close"}
+
+
+DOCUMENTED = re.findall(
+    r"```sql\n(--.*?)```", (Path(__file__).parents[2] / "docs" / "factors.md").read_text("utf-8"), re.DOTALL
+)
+
+
+@pytest.mark.parametrize("text", DOCUMENTED)
+def test_the_documented_factors_are_factors(text: str) -> None:
+    """Those of docs/factors.md, as DuckDB takes them."""
+    factor = parse_factor("Own", text)
+    bound = bind(factor, parse_call("Own"), find)
+    check(bound)
+    assert bound.lookback > 1
+
+
+@pytest.mark.parametrize("name", sorted(bundled_names()))
+def test_the_library_is_read_and_taken_by_duckdb(name: str) -> None:
+    """Each file says what it is, where it comes from and when it is null, and DuckDB computes it on no candle."""
+    factor = bundled(name)
+    assert factor.description
+    assert factor.formula
+    assert factor.source
+    assert factor.null
+    given = "PctChg:5" if any(parameter.kind == "factor" for parameter in factor.parameters) else None
+    check(bind(factor, parse_call((name, given)), Library("there_is_no_package_of_this_name").in_sql))

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from bmacdb.errors import UsageError
-from bmacdb.factor import Library
+from bmacdb.factors.library import Library
 from bmacdb.kit import BmacSingleSymbolCalculator, CandleReader, compute
 from bmacdb.kit.engine import compute_plan
 from bmacdb.kit.market import describe
@@ -189,13 +189,30 @@ def test_a_section_may_look_back(source: Source, package: Make) -> None:
 
 
 def test_sql_factors_of_the_users_own(source: Source, package: Make) -> None:
-    """A described expression in the user's package is computed as the bundled ones are."""
-    text = (
-        "-- Range of the candle.\n-- params: n int >= 1 = 1\n-- lookback: $n\n-- missing: position\n-- null: never\n"
-        "-- series spread: high[t] - low[t]\nlist_max(spread[pos - $n + 1 : pos])\n"
+    """A select list in the user's package is computed as the bundled ones are; and they may call each other."""
+    name = package(
+        {
+            "Spread.sql": "-- Range of the candle.\n-- params: n int >= 1 = 1\nmax(high - low) OVER last_n\n",
+            "Twice.sql": "-- params: n int = 1\n2 * Spread($n) + Mom(3) * 0\n",
+        }
     )
-    found = _last(source, package({"Spread.sql": text}), ("Spread", 1))
+    found = _last(source, name, ("Spread", 1), ("Twice", 1))
     np.testing.assert_allclose(found["Spread_1"], found["high"] - found["low"])
+    np.testing.assert_allclose(found["Twice_1"].drop("BUSDT"), 2 * found["Spread_1"].drop("BUSDT"))
+
+
+def test_a_factor_in_the_old_form_is_told_its_new_form(package: Make) -> None:
+    """And that form, put in its place, is a factor."""
+    old = (
+        "-- Mean range.\n-- params: n int >= 1 = 24\n-- lookback: $n + 1\n-- missing: null\n"
+        "-- series width: (high[t] - low[t]) / close[t - 1]\nlist_avg(width[pos - $n + 1 : pos]) - close[pos - $n]\n"
+    )
+    with pytest.raises(UsageError, match="over lists, which is no more") as error:
+        Library(package({"Own.sql": old})).plan([("Own", 5)])
+    new = str(error.value).split("\n\n")[1]
+    assert "(high - low) / lag(close) OVER bars AS width,\n" in new
+    assert "avg(width) OVER last_n - lag(close, $n) OVER bars" in new
+    assert Library(package({"Own.sql": new})).plan([("Own", 5)]).sql[0].lookback == 6
 
 
 @pytest.mark.parametrize(
@@ -205,27 +222,18 @@ def test_sql_factors_of_the_users_own(source: Source, package: Make) -> None:
         ("Own.py", PLAIN + "extra_data_dict = {'coin-cap': ['cap']}\n", "extra data \\(coin-cap\\)"),
         ("Own.py", "is_cross = True\n" + PLAIN, "get_factor_list"),
         ("Own.py", "LOOKBACK = 0\n" + PLAIN, "LOOKBACK is 0"),
-        ("Own.sql", "-- Only a head.\n-- lookback: 1\n", "no expression"),
-        ("Own.sql", "-- No look-back.\nclose[pos]\n", "lookback"),
-        ("Own.sql", "-- Odd.\n-- lookback: 1\n-- missing: maybe\nclose[pos]\n", "neither null nor position"),
-        ("Own.sql", "-- Odd.\n-- lookback: 1\n-- let close: 1\nclose[pos]\n", "cannot be used as a name"),
-        (
-            "Own.sql",
-            "-- Short.\n-- params: n int\n-- lookback: 3\nclose[pos] - close[pos - 3]\n",
-            "reads 4 candles and declares .* 3",
-        ),
-        (
-            "Own.sql",
-            "-- Short.\n-- params: n int\n-- lookback: 3\n-- series ab: close[t - 1]\nlist_avg(ab[pos - 2 : pos])\n",
-            "reads 4",
-        ),
-        ("Own.sql", "-- Seer.\n-- params: n int\n-- lookback: 3\nclose[pos + 1]\n", "no factor may read the future"),
+        ("Own.sql", "-- Only a head.\n", "no expression"),
+        ("Own.sql", "-- Odd.\nclose / clse\n", "line 2, column 9: there is no column or step clse"),
+        ("Own.sql", "-- Seer.\nlead(close) OVER bars\n", "line 2, column 1: lead.. reads the future"),
+        ("Own.sql", "-- Texts.\nclose + symbol\n", "DuckDB refuses it: .*VARCHAR"),
+        ("Own.sql", "-- Chance.\nclose + random()\n", "another value each time"),
+        ("Own.sql", "-- File.\nread_text('/etc/passwd')\n", "DuckDB refuses it"),
     ],
 )
 def test_what_cannot_be_a_factor_is_refused_with_the_reason(package: Make, file: str, text: str, says: str) -> None:
     """Before anything is read."""
     with pytest.raises(UsageError, match=says):
-        Library(package({file: text})).plan([("Own", 1)])
+        Library(package({file: text})).plan(["Own"])
 
 
 def test_a_short_history_gives_nulls_and_one_warning(source: Source, caplog: pytest.LogCaptureFixture) -> None:
@@ -250,7 +258,7 @@ def test_a_short_history_gives_nulls_and_one_warning(source: Source, caplog: pyt
         (["PctChg:5,6"], "2 parameters"),
         (["Macd:12,26,9,1"], "4 parameters"),
         (["CsRank"], "parameter factor is missing"),
-        (["CsRank:CsRank:5"], "cannot be compared"),
+        (["CsRank:PctCh:5"], "no factor 'PctCh'.*PctChg"),
         (["PctChg:5", ("PctChg", 5)], "asked for twice: PctChg_5"),
         ([], "no factor"),
         (['PctChg"; DROP TABLE candles; --:5'], "not a plain name"),
@@ -289,7 +297,7 @@ def test_every_module_of_the_package_is_listed(package: Make) -> None:
     assert rows["Mine"]["look_back"] == "7"
     assert "neither signal" in rows["helpers"]["description"]
     assert "there_is_no_such_module" in rows["Broken"]["description"]
-    assert rows["PctChg"]["forms"] == "sql + python"
+    assert rows["PctChg"]["form"] == "sql"
     with pytest.raises(UsageError, match=r"no factor 'Mime'.*Mine"):
         describe(library, "Mime")
 
@@ -302,5 +310,3 @@ async def test_a_symbol_that_is_not_there_has_no_rows(source: Source) -> None:
     assert found.empty
     assert calc.late == ("NOUSDT",)
     assert compute(source.connection, ["PctChg:5"], [], at(START_MS + STEP), at(START_MS + 9 * STEP)).empty
-    plan = Library(python=True).plan(["PctChg:5"])
-    assert compute_plan(source, plan, START_MS, START_MS, ["NOUSDT"]).frame.empty

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from bmacdb.errors import UsageError
-from bmacdb.factor import Library
+from bmacdb.factors.library import Library
 from bmacdb.kit import BmacAllMarketCalculator, CandleReader, compute
 from bmacdb.kit.engine import Result, compute_plan
 from bmacdb.kit.source import Source
@@ -84,7 +84,7 @@ def workers() -> Iterator[Mapping[int, Workers]]:
 
 
 def _values(source: Source, workers: Workers, package: str, factors: list[object], **more: object) -> Result:
-    plan = Library(package, python=True).plan(factors)
+    plan = Library(package).plan(factors)
     return compute_plan(replace(source, workers=workers), plan, more.pop("first", LAST), LAST, **more)
 
 

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bmacdb.clock import from_ms
-from bmacdb.factor.template import CANDLE_COLUMNS
+from bmacdb.factors.columns import CANDLE_COLUMNS
+from bmacdb.factors.statement import SETTLED_S, stamp
 from bmacdb.interval import Interval
 
 __all__ = [
-    "SETTLED_S",
-    "Cells",
     "Range",
     "cells_statement",
     "fundings_statement",
     "quote",
     "rows_statement",
-    "stamp",
     "there_statement",
 ]
-
-SETTLED_S = 120
-"""A settled funding counts from the candle in which it is this many seconds old: by then the recorder has it."""
 
 
 def quote(text: str) -> str:
     """A text as a SQL literal."""
     return "'" + text.replace("'", "''") + "'"
-
-
-def stamp(ms: int) -> str:
-    """An instant as a SQL literal."""
-    return f"TIMESTAMPTZ '{from_ms(ms).isoformat()}'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +42,10 @@ class Range:
     def several(self) -> bool:
         """Whether it is of more than one bar."""
         return self.first_ms != self.last_ms
+
+    def until(self) -> str:
+        """When the last bar closes, as a SQL literal."""
+        return stamp(self.interval.next(self.last_ms))
 
     def grid(self, lookback: int) -> tuple[int, int, int]:
         """(open time of the first bar read, end, number of bars) with `lookback` bars up to the first."""
@@ -95,64 +89,47 @@ def rows_statement(span: Range, *, between: tuple[str, str], lookback: int = 1) 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Cells:
-    """Where each value goes: block after block of `width` symbols, in each a row of them for each of `total` bars."""
+def _cells(symbols: Sequence[str], place: str, columns: str, table: str, where: str) -> str:
+    """Columns: cell, then `columns`, of a candle or funding that lies at `place` of a grid (bars, symbols).
 
-    symbols: tuple[str, ...]
-    total: int
-    width: int
-
-    @property
-    def blocks(self) -> int:
-        return -(-len(self.symbols) // self.width)
-
-    def last(self) -> list[int]:
-        """The cells of the last bar, symbol by symbol."""
-        return [
-            ((number // self.width + 1) * self.total - 1) * self.width + number % self.width
-            for number in range(len(self.symbols))
-        ]
-
-    def select(self, place: str, columns: str, table: str, where: str) -> str:
-        """Columns: cell (from 0), then `columns`; of a candle or funding that lies at `place` on the grid.
-
-        A number instead of a text and a place is a third less to send, and nothing has to be sorted then.
-        """
-        names = f"string_split({quote(','.join(self.symbols))}, ',')"  # the guard looks at each literal
-        numbers = f"(SELECT unnest({names}) AS symbol, unnest(range({len(self.symbols)})) AS number)"
-        cell = f"((number // {self.width}) * {self.total} + ({place})) * {self.width} + number % {self.width}"
-        return f"SELECT {cell} AS cell, {columns} FROM {table} JOIN {numbers} AS numbers USING (symbol) WHERE {where}"
+    A number instead of a text and a place is a third less to send, and nothing has to be sorted then.
+    """
+    names = f"string_split({quote(','.join(symbols))}, ',')"  # the guard looks at each literal
+    numbers = f"(SELECT unnest({names}) AS symbol, unnest(range({len(symbols)})) AS number)"
+    cell = f"({place}) * {len(symbols)} + number"
+    return f"SELECT {cell} AS cell, {columns} FROM {table} JOIN {numbers} AS numbers USING (symbol) WHERE {where}"
 
 
-def there_statement(span: Range) -> str:
-    """The symbols that have a candle in the range, in order. Where it is of one bar, with the candle's columns too."""
-    where = span.where(span.first_ms, span.interval.next(span.last_ms))
-    chosen = "DISTINCT symbol" if span.several else f"symbol, {_doubles(CANDLE_COLUMNS)}"
-    return f"SELECT {chosen} FROM {span.table('candles')} WHERE {where} ORDER BY symbol"
+def there_statement(span: Range, lookback: int = 1) -> str:
+    """The symbols that have a candle in the range, or in the look-back before it, in order.
+
+    Where it is of one bar, without a look-back, with the candle's columns too.
+    """
+    start, end, _ = span.grid(lookback)
+    chosen = f"symbol, {_doubles(CANDLE_COLUMNS)}" if lookback == 1 and not span.several else "DISTINCT symbol"
+    return f"SELECT {chosen} FROM {span.table('candles')} WHERE {span.where(start, end)} ORDER BY symbol"
 
 
-def cells_statement(span: Range, cells: Cells, lookback: int, columns: Iterable[str]) -> str:
-    """The candles of `cells`, in no order, with `lookback` bars up to the first: cell, `columns` as DOUBLE."""
+def cells_statement(span: Range, symbols: Sequence[str], lookback: int, columns: Iterable[str]) -> str:
+    """The candles of the grid, in no order, with `lookback` bars up to the first: cell, `columns` as DOUBLE."""
     start, end, _ = span.grid(lookback)
     where = span.where(start, end, symbols=False)
-    return cells.select(span.place(lookback, "open_time"), _doubles(columns), span.table("candles"), where)
+    return _cells(symbols, span.place(lookback, "open_time"), _doubles(columns), span.table("candles"), where)
 
 
 def _doubles(columns: Iterable[str]) -> str:
     return ", ".join(f"{name}::DOUBLE AS {name}" for name in columns)
 
 
-def fundings_statement(span: Range, cells: Cells, lookback: int) -> str:
-    """The fundings that count within the bars of `cells`: cell, funding_rate, funding_sum, funding_count as DOUBLE."""
+def fundings_statement(span: Range, symbols: Sequence[str], lookback: int) -> str:
+    """The fundings that count within the bars of the grid: cell, funding_rate, funding_sum, funding_count as DOUBLE."""
     start, end, _ = span.grid(lookback)
     # The recorder asks for a settlement some time after it: live values could not be those of research if it counted
     # sooner. (The stamp itself is some milliseconds late.)
     settled = f"date_trunc('second', funding_time) + INTERVAL {SETTLED_S} SECOND"
     where = f"{settled} >= {stamp(start)} AND {settled} < {stamp(end)}"
-    each = cells.select(
-        span.place(lookback, settled), "funding_rate, funding_time, rate_type", span.table("funding_rates"), where
-    )
+    columns = "funding_rate, funding_time, rate_type"
+    each = _cells(symbols, span.place(lookback, settled), columns, span.table("funding_rates"), where)
     return (
         "SELECT cell, rates[-1]::DOUBLE AS funding_rate, list_sum(rates)::DOUBLE AS funding_sum,"
         " len(rates)::DOUBLE AS funding_count FROM (SELECT cell, list(funding_rate ORDER BY funding_time, rate_type)"

@@ -22,8 +22,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bmacdb.errors import UsageError
-from bmacdb.factor.call import Call, spell
-from bmacdb.factor.template import Template
+from bmacdb.factors.call import Call, spell
 
 __all__ = ["Failure", "PythonCall", "PythonFactor", "apply", "apply_section", "grouped"]
 
@@ -48,16 +47,13 @@ class PythonFactor:
     """A module that computes a factor.
 
     `windowed`: a row's value is a function of its look-back alone, to the last bit, so that one pass over a long frame
-    gives what a frame per run time would. `template` is that of the SQL form of a bundled factor. `older`: signal is of
-    the form (df, n, diff_num, factor_name).
+    gives what a frame per run time would. `older`: signal is of the form (df, n, diff_num, factor_name).
     """
 
     name: str
     module: ModuleType
     is_cross: bool
     windowed: bool
-    template: Template | None = None
-
     older: bool = False
 
     def __reduce__(self) -> tuple[Callable[..., PythonFactor], tuple[object, ...]]:
@@ -65,7 +61,7 @@ class PythonFactor:
         return _arrived, (self.name, self.module.__name__, self.is_cross, self.windowed, self.older)
 
     @classmethod
-    def of(cls, name: str, module: ModuleType, template: Template | None = None) -> PythonFactor:
+    def of(cls, name: str, module: ModuleType) -> PythonFactor:
         """The factor of a module. Raises UsageError when it has no signal, or wants data there is none of."""
         if not callable(getattr(module, "signal", None)) and not callable(getattr(module, "signal_multi_params", None)):
             raise UsageError(
@@ -80,20 +76,17 @@ class PythonFactor:
         is_cross = bool(getattr(module, "is_cross", False))
         if is_cross and not callable(getattr(module, "get_factor_list", None)):
             raise UsageError(f"factor {name}: is_cross = True needs get_factor_list(n), the factors it compares.")
-        windowed = template is not None or bool(getattr(module, "WINDOWED", False))
-        return cls(name, module, is_cross, windowed, template, _takes_four(getattr(module, "signal", None)))
+        windowed = bool(getattr(module, "WINDOWED", False))
+        return cls(name, module, is_cross, windowed, _takes_four(getattr(module, "signal", None)))
 
     def bind(self, call: Call) -> PythonCall:
         """This factor with a parameter. Raises UsageError for a look-back that is no positive number of candles."""
-        if self.template is not None:
-            bound = self.template.bind(call)
-            return PythonCall(call, self, bound.lookback, bound.whole, True, ",".join(map(str, bound.values.values())))
         lookback: object = getattr(self.module, "LOOKBACK", 1 if self.is_cross else None)
         if callable(lookback):
             lookback = lookback(call.param)
         if lookback is not None and (isinstance(lookback, bool) or not isinstance(lookback, int) or lookback < 1):
             raise UsageError(f"factor {spell(call)}: LOOKBACK is {lookback!r}; it must be 1 candle or more.")
-        return PythonCall(call, self, lookback, False, False, None)
+        return PythonCall(call, self, lookback)
 
     def needs(self, call: Call) -> Iterable[Sequence[object]]:
         """What a factor across the market compares, as the module says."""
@@ -107,24 +100,15 @@ def _arrived(name: str, module: str, is_cross: bool, windowed: bool, older: bool
 
 @dataclass(frozen=True, slots=True)
 class PythonCall:
-    """A Python factor with its parameter. `lookback` None: the window of num_candles.
-
-    `gridded`: it is given a row per bar, NaN where the candle is missing; otherwise the rows that are there.
-    `whole`: null where a candle of the look-back is missing. `text` is the parameter in full.
-    """
+    """A Python factor with its parameter. `lookback` None: the window of num_candles."""
 
     call: Call
     factor: PythonFactor
     lookback: int | None
-    whole: bool
-    gridded: bool
-    text: str | None
 
     @property
     def param(self) -> object:
-        if self.text is None:
-            return self.call.param
-        return int(self.text) if self.text.isdigit() else self.text
+        return self.call.param
 
 
 def apply(frame: pd.DataFrame, calls: Sequence[PythonCall], symbol: str) -> tuple[dict[Call, Column], list[Failure]]:

@@ -6,22 +6,20 @@ import importlib
 import importlib.util
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 from bmacdb.errors import UsageError
-from bmacdb.factor.call import Call, check_identifier, parse_call, spell
-from bmacdb.factor.evaluate import understood
-from bmacdb.factor.lists import check_lists
-from bmacdb.factor.module import Failure, PythonCall, PythonFactor
-from bmacdb.factor.template import Bound, Template, parse_template
+from bmacdb.factors.bind import Bound, bind
+from bmacdb.factors.call import Call, check_identifier, parse_call, spell
+from bmacdb.factors.duck import check
+from bmacdb.factors.module import Failure, PythonCall, PythonFactor
+from bmacdb.factors.source import Factor, parse_factor
 
-__all__ = ["BUNDLED", "Library", "Plan", "choose"]
-
-BUNDLED = Path(__file__).parent
-"""The directory of the bundled factors."""
+__all__ = ["Library", "Plan", "bundled", "bundled_names"]
 
 
 @dataclass(slots=True)
@@ -30,7 +28,6 @@ class Plan:
 
     calls: tuple[Call, ...]
     sql: list[Bound] = field(default_factory=list)
-    crosses: list[tuple[Bound, Call]] = field(default_factory=list)
     python: list[PythonCall] = field(default_factory=list)
     sections: list[tuple[PythonCall, tuple[Call, ...]]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -42,39 +39,31 @@ class Plan:
 
 
 @cache
-def _bundled() -> dict[str, Template]:
-    return {
-        path.stem: parse_template(path.stem, path.read_text(encoding="utf-8")) for path in sorted(BUNDLED.glob("*.sql"))
-    }
+def bundled_names() -> frozenset[str]:
+    """The names of the bundled factors."""
+    places = files("bmacdb.factor").iterdir()
+    return frozenset(place.name.removesuffix(".sql") for place in places if place.name.endswith(".sql"))
+
+
+@cache
+def bundled(name: str) -> Factor:
+    """A bundled factor."""
+    return parse_factor(name, files("bmacdb.factor").joinpath(f"{name}.sql").read_text(encoding="utf-8"))
 
 
 class Library:
-    """The factors of `package`, beside the user's own code, and behind them the bundled ones.
+    """The factors of `package`, beside the user's own code, and behind them the bundled ones."""
 
-    `python` asks for the Python form of bundled factors that have both.
-    """
-
-    def __init__(self, package: str = "factor", *, python: bool = False) -> None:
+    def __init__(self, package: str = "factor") -> None:
         for part in package.split("."):
             check_identifier(part, "factor package")
         self.package = package
-        self._python = python
         self._folders = _folders(package)
-        self._found: dict[str, Template | PythonFactor] = {}
-
-    def bundled(self) -> dict[str, Template]:
-        """The bundled factors by name."""
-        return dict(_bundled())
+        self._found: dict[str, Factor | PythonFactor] = {}
 
     def names(self) -> list[str]:
         """Every name that can be asked for, the user's own included, in order."""
-        own = {
-            path.stem
-            for folder in self._folders
-            for path in folder.iterdir()
-            if path.suffix in (".py", ".sql") and not path.stem.startswith("_")
-        }
-        return sorted(own | set(_bundled()))
+        return sorted({*self.own(), *bundled_names()})
 
     def own(self) -> list[str]:
         """The names of the user's package."""
@@ -87,33 +76,33 @@ class Library:
             }
         )
 
-    def find(self, name: str) -> Template | PythonFactor:
+    def find(self, name: str) -> Factor | PythonFactor:
         """The factor called `name`. Raises UsageError with the nearest names; whatever the user's module raises."""
         check_identifier(name, "factor name")
         if name not in self._found:
             self._found[name] = self._find(name)
         return self._found[name]
 
-    def _find(self, name: str) -> Template | PythonFactor:
+    def _find(self, name: str) -> Factor | PythonFactor:
         for folder in self._folders:
             if (folder / f"{name}.sql").is_file():
-                return parse_template(name, (folder / f"{name}.sql").read_text(encoding="utf-8"))
+                return parse_factor(name, (folder / f"{name}.sql").read_text(encoding="utf-8"))
             if (folder / f"{name}.py").is_file():
                 return PythonFactor.of(name, importlib.import_module(f"{self.package}.{name}"))
-        template = _bundled().get(name)
-        if template is None:
+        if name not in bundled_names():
             lower = {known.lower(): known for known in self.names()}
             near = [lower[match] for match in get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
             hint = f" Did you mean {', '.join(near)}?" if near else ""
             where = f"package {self.package!r} nor in the library" if self._folders else "the library"
             raise UsageError(f"there is no factor {name!r} in {where}.{hint} `bmacdb factors --list` shows all.")
-        if self._python and (BUNDLED / f"{name}.py").is_file():
-            return self.python_form(template)
-        return template
+        return bundled(name)
 
-    def python_form(self, template: Template) -> PythonFactor:
-        """The Python form of a bundled factor, with the look-back and the nulls of the SQL form."""
-        return PythonFactor.of(template.name, importlib.import_module(f"bmacdb.factor.{template.name}"), template)
+    def in_sql(self, name: str) -> Factor | None:
+        """The factor called `name`, where there is one in SQL: what a factor's body may call."""
+        if name in bundled_names() or any((folder / f"{name}.sql").is_file() for folder in self._folders):
+            found = self.find(name)
+            return found if isinstance(found, Factor) else None
+        return None
 
     def plan(self, factors: Iterable[object]) -> Plan:
         """What to compute for `factors`, each as `parse_call` takes it.
@@ -149,19 +138,17 @@ class Library:
         if isinstance(factor, PythonFactor):
             self._add_python(plan, factor, call, above)
             return
-        bound = factor.bind(call)
-        if bound.of is None:
-            plan.sql.append(choose(bound))
-            return
-        inner = self.find(bound.of.name)
-        if isinstance(inner, PythonFactor) or inner.cross:
-            raise UsageError(
-                f"factor {spell(call)}: {bound.of.name} cannot be compared across the market in SQL, as it is "
-                f"{'a Python module' if isinstance(inner, PythonFactor) else 'across the market itself'}. "
-                "Write a module with is_cross = True and get_factor_list(n)."
-            )
-        self._add(plan, bound.of, (*above, call.name))
-        plan.crosses.append((bound, bound.of))
+        for name, value in factor.values(call).items():
+            inner = parse_call(value).name if factor.kind(name) == "factor" else ""
+            if inner and isinstance(self.find(inner), PythonFactor):
+                raise UsageError(
+                    f"factor {spell(call)}: {inner} cannot be called in SQL, as it is a Python module. "
+                    "Write a module with is_cross = True and get_factor_list(n)."
+                )
+        bound = bind(factor, call, self.in_sql)
+        if call.name in self.own():  # tests do it for the library
+            check(bound)
+        plan.sql.append(bound)
 
     def _add_python(self, plan: Plan, factor: PythonFactor, call: Call, above: tuple[str, ...]) -> None:
         bound = factor.bind(call)
@@ -182,22 +169,9 @@ class Library:
         plan.sections.append((bound, needs))
 
 
-def choose(bound: Bound) -> Bound:
-    """With the way that it is computed: on the grid, or by DuckDB over lists where the grid does not understand it.
-
-    The choice depends on the expression alone, so that a value is computed live as in research. Raises UsageError where
-    neither can do it.
-    """
-    if understood(bound):
-        return bound
-    check_lists(bound)
-    return replace(bound, listed=True)
-
-
 def _planned(plan: Plan) -> set[Call]:
     return {
         *(bound.call for bound in plan.sql),
-        *(bound.call for bound, _ in plan.crosses),
         *(call.call for call in plan.python),
         *(call.call for call, _ in plan.sections),
         *(failure.call for failure in plan.failures),
@@ -210,5 +184,6 @@ def _folders(package: str) -> Sequence[Path]:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
         return []
+    library = Path(str(files("bmacdb.factor")))
     places = [] if spec is None else list(spec.submodule_search_locations or [])
-    return [Path(place) for place in places if Path(place).is_dir() and not Path(place).samefile(BUNDLED)]
+    return [Path(place) for place in places if Path(place).is_dir() and not Path(place).samefile(library)]
