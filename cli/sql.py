@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,9 +10,8 @@ import typer
 
 if TYPE_CHECKING:
     from bmacdb.store.reader import Reader
-    from bmacdb.store.sidefile import Live
 
-__all__ = ["find_shell", "init_script", "register", "sql"]
+__all__ = ["register", "sql"]
 
 _UNTIL_CTRL_C = 366 * 86400.0  # with a timeout, waiting can be interrupted
 
@@ -58,6 +50,7 @@ def sql(
 
 
 def _shell(db: Path) -> int:
+    from bmacdb.cli.shell import find_shell, open_shell
     from bmacdb.errors import NothingToRead
     from bmacdb.store import sidefile
     from bmacdb.store.reader import connect
@@ -72,61 +65,8 @@ def _shell(db: Path) -> int:
         )
         with connect(db) as reader:
             return _prompt(reader)
-    if live is None:
-        return _run([shell, "-readonly", str(db)])
-    with _private_file(init_script(live)) as init:
-        return _run([shell, "-init", str(init)])
-
-
-def find_shell() -> str | None:
-    """The DuckDB shell: the one of the package duckdb-cli, which has the right version, else the one on PATH."""
-    name = "duckdb.exe" if os.name == "nt" else "duckdb"
-    spec = find_spec("duckdb_cli")
-    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-        if (file := Path(folder) / name).is_file():
-            return str(file)
-    return shutil.which(name)
-
-
-def init_script(live: Live) -> str:
-    """What a shell runs to attach the live database, from a file: no process list shows the token."""
-    from bmacdb.store.extensions import extension_file
-
-    lines = []
-    for name in ("httpfs", "quack"):
-        file = extension_file(name)
-        lines.append(f"LOAD {name};" if file is None else f"LOAD '{str(file).replace(chr(39), chr(39) * 2)}';")
-    lines += [
-        f"ATTACH '{live.uri}' AS db (TYPE quack, TOKEN '{live.token}');",
-        "CREATE MACRO memory.main.ask(query) AS TABLE FROM quack_query_by_name('db', query);",
-        "SET TimeZone = 'UTC';",
-        "USE db;",
-        f".print 'Attached to {live.uri}, where the recorder lives; read-only.'",
-        ".print 'FROM memory.ask($$ SELECT … $$) runs at the recorder; FROM candles fetches the table first.'",
-        ".print 'FROM memory.ask($$ SHOW ALL TABLES $$) tells what there is.'",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-@contextlib.contextmanager
-def _private_file(text: str) -> Iterator[Path]:
-    handle, name = tempfile.mkstemp(prefix="bmacdb-", suffix=".sql")  # readable by its owner alone
-    path = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _run(command: list[str]) -> int:
-    with subprocess.Popen(command) as process:
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                continue  # it is for the shell, which stops its query
+    with connect(db) as reader:
+        return open_shell(shell, reader, live)
 
 
 def _prompt(reader: Reader) -> int:

@@ -50,3 +50,11 @@ SELECT item FROM run_status AS before
 WHERE feed = $feed AND run_time = $complete_run_time AND item NOT IN ('exginfo', 'funding')
   AND item NOT IN (SELECT item FROM run_status WHERE feed = $feed AND run_time = $run_time)
 ORDER BY item;
+
+-- layout: every table and view with its columns, in their order.
+SELECT schema_name, table_name, column_name FROM duckdb_columns()
+WHERE database_name = current_database() AND NOT internal ORDER BY schema_name, table_name, column_index;
+
+-- macros: the macros of the database: schema, name, macro or table_macro, parameters, and the text of those that compute a value.
+SELECT schema_name, function_name, function_type, parameters, CASE WHEN function_type = 'macro' THEN macro_definition END
+FROM duckdb_functions() WHERE database_name = current_database() AND NOT internal ORDER BY function_oid;

@@ -36,12 +36,20 @@ CREATE OR REPLACE MACRO guard.rules.bmacdb_refusal(query) AS (
     FROM (SELECT guard.rules.bmacdb_tree(query) AS tree, tables, functions FROM guard.rules.known)
 );
 
--- guard_query: the statement that runs in place of what was sent: itself, one that tells why it is refused, or null for
--- what is no query at all (an append asks with the text of an INSERT, and anything but null would let it pass). `query`
--- stands here once: it is a parameter of a prepared statement, which would be planned a second time if it stood twice.
+-- guard_catalog: what ATTACH is told of the database: every table as a view. Of a table Quack's client forgets the schema
+-- (it sends SELECT #1, #2 FROM candles, for whichever feed), of a view it does not (FROM usdt_spot_1m.candles).
+CREATE OR REPLACE MACRO guard.rules.bmacdb_catalog() AS
+    'SELECT schema_name, table_name, ''view'' FROM duckdb_tables() WHERE database_name = current_database() UNION ALL '
+    || 'SELECT schema_name, view_name, ''view'' FROM duckdb_views() WHERE database_name = current_database()';
+
+-- guard_query: the statement that runs in place of what was sent: itself, the catalog above where ATTACH asks for it, one
+-- that tells why it is refused, or null for what is no query at all (an append asks with the text of an INSERT, and
+-- anything but null would let it pass). `query` stands here once: it is a parameter of a prepared statement, which would
+-- be planned a second time if it stood twice.
 CREATE OR REPLACE MACRO guard.rules.bmacdb_guard(session, query) AS (
     SELECT CASE
         WHEN tree IS NULL OR NOT starts_with(tree, '{"error":false,') THEN NULL
+        WHEN starts_with(ltrim(sent, chr(10)), 'SELECT schema_name, sql, ''table''') THEN guard.rules.bmacdb_catalog()
         WHEN guard.rules.bmacdb_passes(tree, tables, functions) THEN sent
         ELSE 'SELECT error(guard.rules.bmacdb_refusal(''' || replace(sent, '''', '''''') || '''))'
         END

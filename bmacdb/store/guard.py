@@ -22,6 +22,7 @@ TABLE_FUNCTIONS = frozenset(
     (
         *("range", "generate_series", "unnest", "repeat", "repeat_row", "json_each", "json_tree", "histogram"),
         *("histogram_values", "duckdb_tables", "duckdb_views", "duckdb_columns", "duckdb_schemas", "duckdb_types"),
+        "duckdb_functions",
     )
 )
 """Functions in FROM that compute, or tell the layout: no files, settings, secrets or logs, and nothing that acts."""
@@ -64,8 +65,10 @@ def refresh(connection: duckdb.DuckDBPyConnection) -> None:
     functions = connection.execute(
         "SELECT lower(function_name) AS name FROM duckdb_functions() WHERE database_name = 'system' GROUP BY name "
         "HAVING bool_or(function_type IN ('scalar', 'aggregate', 'macro')) "
-        "AND NOT bool_or(function_type IN ('table', 'table_macro')) AND NOT regexp_full_match(name, $1)",
-        [DENIED_FUNCTIONS],
+        "AND NOT bool_or(function_type IN ('table', 'table_macro')) AND NOT regexp_full_match(name, $1) "
+        # Macros of the database's own are ours, and readers can make none.
+        "UNION SELECT lower(function_name) FROM duckdb_functions() WHERE lower(database_name) = $2",
+        [DENIED_FUNCTIONS, database],
     ).fetchall()
     places = {schema for schema, _ in there} | {"", "main", "information_schema", database}
     connection.execute(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bmacdb.cli.sql import find_shell, init_script
+from bmacdb.cli.shell import attach_lines, find_shell
 from bmacdb.cli.status import render
 from bmacdb.interval import Interval
 from bmacdb.store import sidefile
@@ -75,12 +75,11 @@ async def test_the_duckdb_shell_attaches_by_hand(served: Served) -> None:  # noq
     """What docs/reading.md shows, typed into the real shell: attach, ask at the recorder, select from the catalog."""
     attach = f"ATTACH '{served.server.live.uri}' AS db (TOKEN '{served.server.live.token}');"
     # The user's shell finds the extensions by itself once they are installed; a test must not install anything.
-    loads = "".join(
-        line for line in init_script(served.server.live).splitlines(keepends=True) if line.startswith("LOAD")
-    )
+    loads = "".join(line for line in attach_lines(served.server.live) if line.startswith("LOAD"))
     for asked, answer in (
         ("FROM db.query($$ SELECT count(*) AS n FROM usdt_perp_1m.candles $$);", "n\n9\n"),
         ("SELECT count(*) AS n FROM db.candles WHERE symbol = 'BTCUSDT';", "n\n3\n"),
+        ("SELECT count(*) AS n FROM db.usdt_perp_1m.candles WHERE symbol = 'BTCUSDT';", "n\n3\n"),
         ("FROM db.query('SELECT feed FROM feeds');", "feed\nusdt_perp_1m\n"),
     ):
         status, out, err = await run(shell(), "-init", "/dev/null", "-csv", "-c", loads + attach + asked)
@@ -91,19 +90,6 @@ async def test_the_duckdb_shell_attaches_by_hand(served: Served) -> None:  # noq
         shell(), "-init", "/dev/null", "-c", loads + attach + "FROM db.query('DELETE FROM meta');"
     )
     assert "Authorization failed" in err
-
-
-async def test_the_shell_is_prepared_by_a_private_file(served: Served, tmp_path: Path) -> None:  # noqa: F811
-    """The script that `bmacdb sql` gives the shell attaches the database and defines `ask`."""
-    init = tmp_path / "init.sql"
-    init.write_text(init_script(served.server.live), encoding="utf-8")
-    status, out, err = await run(
-        shell(), "-init", str(init), "-csv", "-c", "FROM memory.ask($$ SELECT count(*) AS n FROM candles $$);"
-    )
-    assert status == 0, err
-    assert out.endswith("n\n9\n")
-    status, out, err = await run(shell(), "-init", str(init), "-csv", "-c", "SELECT count(*) AS n FROM candles;")
-    assert out.endswith("n\n9\n")
 
 
 async def test_status_of_a_live_recorder(served: Served) -> None:  # noqa: F811

@@ -126,7 +126,6 @@ LEAKING = [
     "FROM duckdb_databases()",
     "FROM duckdb_extensions()",
     "FROM duckdb_logs()",
-    "FROM duckdb_functions()",
     "FROM duckdb_variables()",
     "FROM duckdb_settings",
     "FROM pg_catalog.pg_settings",
