@@ -6,7 +6,7 @@ On COIN-M, as on the exchange, `volume` counts contracts and `quote_volume` is i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
@@ -78,11 +78,15 @@ class Candle(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A trade type at an interval: what is recorded together in one schema."""
+    """A trade type at an interval: what is recorded together in one schema.
+
+    `alias` is the predecessor's name of the trade type (usdt_swap), where the feed was asked for by that.
+    """
 
     trade_type: str
     interval: Interval
     market: Market
+    alias: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:

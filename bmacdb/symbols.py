@@ -84,7 +84,7 @@ def make_feed(trade_type: str, interval: str) -> Feed:
     parsed = Interval.parse(interval)
     if parsed.name == "1s" and known.market is not Market.SPOT:
         raise UsageError(f"interval '1s' exists on spot alone, and {known.name} is futures: the shortest there is 1m.")
-    return Feed(known.name, parsed, known.market)
+    return Feed(known.name, parsed, known.market, alias=trade_type if trade_type in ALIASES else "")
 
 
 def parse_feed(name: str) -> Feed:

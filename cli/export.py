@@ -133,7 +133,10 @@ def _bmac(
         raise UsageError(f"{root} is a file, and --layout bmac wants a directory.")
     depth = {str(row[0]): int(row[5]) for row in reader.feeds()}
     wanted: Sequence[str | None] = feeds or ([None] if len(depth) == 1 else sorted(depth))
-    chosen = [parse_feed(reader.feed_name(name)) for name in wanted]
+    # Parsed first: a feed that is asked for as usdt_swap_5m has its directories called so.
+    chosen = [parse_feed(name or reader.feed_name(None)) for name in wanted]
+    for feed in chosen:
+        reader.feed_name(feed.name)
     for name, names in names_for(root, chosen, save_type).items():
         export = BmacExport(
             lambda query, params: _ask(reader, query, params),

@@ -24,10 +24,12 @@ SELECT symbol, epoch_ms(min(open_time)) FROM feed.candles GROUP BY symbol;
 -- there: the symbols that have a bar which opens then.
 SELECT symbol FROM feed.candles WHERE open_time = make_timestamptz(1000::BIGINT * $open_time) ORDER BY symbol;
 
--- exginfo: the trading rules in force, of the symbols that trade.
+-- exginfo: the trading rules in force, in the order in which the exchange listed the symbols: they were written in that
+-- order, and it adds new ones at the end.
 SELECT symbol, contract_type, status, base_asset, quote_asset, margin_asset, price_tick, lot_size, min_notional_value
-FROM (FROM feed.exginfo QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY valid_from DESC) = 1)
-WHERE status = 'TRADING' ORDER BY symbol;
+FROM (SELECT *, min(rowid) OVER (PARTITION BY symbol) AS place FROM feed.exginfo
+      QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY valid_from DESC) = 1)
+ORDER BY place;
 
 -- funding: the running rates at the run times in (start, end].
 SELECT symbol, funding_rate AS "fundingRate", run_time AS time

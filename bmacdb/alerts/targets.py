@@ -12,6 +12,9 @@ from bmacdb.settings import Robot, Settings
 __all__ = ["Mask", "alert_urls"]
 
 _SHORTEST = 4  # a shorter piece of a URL is no secret, and masking it would make texts unreadable
+_TOKEN = re.compile(r"[\w-]+", re.ASCII)
+_PLACEHOLDER = re.compile(r"\.\.\.|…|^x+$", re.IGNORECASE)
+_NO_TOKEN = "this is no robot's own, but an example's. Put your robot's in its place, or leave the table out."
 _LIKE_DINGTALK, _LIKE_WECOM = "oapi.dingtalk.com", "qyapi.weixin.qq.com"
 
 
@@ -38,7 +41,11 @@ def _dingtalk(robot: Robot, place: str) -> str:
         token = parse_qs(found.query).get("access_token", [""])[0] if found.hostname == _LIKE_DINGTALK else ""
     if not token:
         raise UsageError(f"{place}: a DingTalk robot needs its access_token (the last part of its webhook address).")
+    if not _TOKEN.fullmatch(token) or _PLACEHOLDER.search(token):
+        raise UsageError(f"{place}.access_token: {_NO_TOKEN}")
     secret = robot.secret.get_secret_value() if robot.secret else ""
+    if _PLACEHOLDER.search(secret):
+        raise UsageError(f"{place}.secret: {_NO_TOKEN}")
     return f"dingtalk://{quote(secret, safe='')}{'@' if secret else ''}{quote(token, safe='')}/"
 
 
@@ -50,6 +57,8 @@ def _wecom(robot: Robot, place: str) -> str:
         raise UsageError(
             f"{place}: a WeCom robot needs its webhook_url, like https://{_LIKE_WECOM}/cgi-bin/webhook/send?key=…"
         )
+    if not _TOKEN.fullmatch(key) or _PLACEHOLDER.search(key):
+        raise UsageError(f"{place}.webhook_url: the key in it {_NO_TOKEN.removeprefix('this ')}")
     return f"wecombot://{quote(key, safe='')}/"
 
 

@@ -10,8 +10,8 @@ from bmacdb.clock import Clock
 from bmacdb.errors import UsageError
 from bmacdb.export.files import ReadyFiles, write_table
 from bmacdb.export.names import BmacNames
-from bmacdb.export.tables import candle_table, exginfo_table, funding_table
-from bmacdb.model import EXGINFO_ITEM, FUNDING_ITEM
+from bmacdb.export.tables import candle_table, exginfo_table, funding_table, recorded_rules
+from bmacdb.model import EXGINFO_ITEM, FUNDING_ITEM, SymbolInfo
 from bmacdb.sql import queries
 from bmacdb.store.schema import quoted
 
@@ -31,6 +31,8 @@ class BmacExport:
         self._ask, self._num_candles, self._clock = ask, num_candles, clock
         self._feed, self._interval = names.feed, names.feed.interval
         self._first: dict[str, int] = {}
+        self.rules: Sequence[SymbolInfo] | None = None
+        """The trading rules as the exchange last told them, if they are known; else those in the database are taken."""
         self._ready = {folder: ReadyFiles(folder) for folder in (names.candle_dir, names.exginfo_dir)}
 
     def __repr__(self) -> str:
@@ -65,8 +67,10 @@ class BmacExport:
         return sum(1 for _ in self.candles(wanted, run_time_ms))
 
     def exginfo(self, run_time_ms: int) -> None:
-        """The trading rules. Raises Unwritable."""
-        table = exginfo_table(self._answer("exginfo"), self._feed.market)
+        """The trading rules of the symbols that trade. Raises Unwritable."""
+        market = self._feed.market
+        rules = recorded_rules(self._answer("exginfo"), market) if self.rules is None else self.rules
+        table = exginfo_table([one for one in rules if one.status == "TRADING"], market)
         self._write(EXGINFO_ITEM, table, run_time_ms)
 
     def funding(self, run_time_ms: int) -> None:

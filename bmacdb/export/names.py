@@ -28,8 +28,8 @@ class BmacNames:
 
     @property
     def candle_dir(self) -> Path:
-        """`usdt_perp_5m`: trade type and interval, as the feed is called."""
-        return self.root / self.feed.name
+        """`usdt_perp_5m`: trade type and interval, by the name that was asked for (`usdt_swap_5m`)."""
+        return self.root / f"{_trade_type(self.feed)}_{self.feed.name.rpartition('_')[2]}"
 
     @property
     def exginfo_dir(self) -> Path:
@@ -49,6 +49,10 @@ class BmacNames:
         return self.folder(item) / f"{item}_{from_ms(run_time_ms).astimezone(READY_ZONE):%Y%m%d_%H%M%S}.ready"
 
 
+def _trade_type(feed: Feed) -> str:
+    return feed.alias or feed.trade_type
+
+
 def names_for(root: Path, feeds: Collection[Feed], save_type: str = "parquet") -> dict[str, BmacNames]:
     """The places of several feeds, by name.
 
@@ -58,7 +62,7 @@ def names_for(root: Path, feeds: Collection[Feed], save_type: str = "parquet") -
     intervals = [feed.interval.name for feed in feeds]
     return {
         feed.name: BmacNames(
-            root / feed.trade_type if intervals.count(feed.interval.name) > 1 else root, feed, save_type
+            root / _trade_type(feed) if intervals.count(feed.interval.name) > 1 else root, feed, save_type
         )
         for feed in feeds
     }

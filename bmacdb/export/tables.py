@@ -6,13 +6,14 @@ Made without pandas, which the recorder does without: the index is a column that
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from decimal import Decimal
 
 import pyarrow as pa
 
-from bmacdb.model import Market
+from bmacdb.model import Market, SymbolInfo
 
-__all__ = ["CANDLE_COLUMNS", "candle_table", "exginfo_table", "funding_table"]
+__all__ = ["CANDLE_COLUMNS", "candle_table", "exginfo_table", "funding_table", "recorded_rules"]
 
 CANDLE_COLUMNS = (
     "candle_begin_time",
@@ -28,8 +29,10 @@ CANDLE_COLUMNS = (
 )
 _INDEX = "__index_level_0__"  # pandas' name for an index that has none
 _UTC = pa.timestamp("ns", "UTC")
-_CHINA = pa.timestamp("ns", "+08:00")
+_CHINA = pa.timestamp("us", "Asia/Hong_Kong")
 _DECIMALS = ("price_tick", "lot_size", "min_notional_value")
+_EXGINFO_COLUMNS = ("symbol", "contract_type", "status", "base_asset", "quote_asset", "margin_asset", *_DECIMALS)
+_SPOT_STEP = Decimal("0.00000001")
 
 
 def _described(table: pa.Table, index: str | dict[str, object]) -> pa.Table:
@@ -48,7 +51,7 @@ def _described(table: pa.Table, index: str | dict[str, object]) -> pa.Table:
 def _column(field: pa.Field) -> dict[str, object]:
     kind: tuple[str, str, dict[str, object] | None]
     if pa.types.is_timestamp(field.type):
-        kind = "datetimetz", "datetime64[ns]", {"timezone": field.type.tz}
+        kind = "datetimetz", f"datetime64[{field.type.unit}]", {"timezone": field.type.tz}
     elif pa.types.is_floating(field.type):
         kind = "float64", "float64", None
     elif pa.types.is_decimal(field.type):
@@ -81,34 +84,40 @@ def candle_table(rows: pa.Table, *, indexed: bool = True) -> pa.Table:
     return _described(pa.table(arrays, names=[*CANDLE_COLUMNS, _INDEX]), _INDEX)
 
 
-def exginfo_table(rows: pa.Table, market: Market) -> pa.Table:
-    """Trading rules, with the columns that the predecessor has for `market`; a range index.
+def recorded_rules(rows: pa.Table, market: Market) -> list[SymbolInfo]:
+    """Trading rules out of the database, their decimals with the exchange's digits as far as they are known.
 
-    Decimals get the digits that they need and no more.
+    On spot it prints eight. On futures they get what they need, and a column as a whole as many as its finest number.
     """
-    dropped = {
+
+    def printed(value: Decimal | None) -> Decimal | None:
+        if value is None:
+            return None
+        return value.quantize(_SPOT_STEP) if market is Market.SPOT else Decimal(f"{value.normalize():f}")
+
+    return [SymbolInfo(**row | {name: printed(row[name]) for name in _DECIMALS}) for row in rows.to_pylist()]
+
+
+def exginfo_table(rules: Iterable[SymbolInfo], market: Market) -> pa.Table:
+    """Trading rules in their order, with the columns that the predecessor has for `market`; a range index.
+
+    Decimals keep the digits that they have, as far as a column can: it has those of the finest.
+    """
+    dropped: tuple[str, ...] = {
         Market.SPOT: ("contract_type", "margin_asset"),
         Market.USDT_FUTURES: (),
         Market.COIN_FUTURES: ("min_notional_value",),
     }[market]
-    table = rows.drop_columns(list(dropped)) if dropped else rows
-    for place, name in enumerate(table.column_names):
-        if name in _DECIMALS:
-            table = table.set_column(place, name, _narrow(table[name]))
-    return _ranged(table)
-
-
-def _narrow(column: pa.ChunkedArray) -> pa.Array:
-    values = [None if value is None else value.normalize() for value in column.to_pylist()]
-    parts = [value.as_tuple() for value in values if value is not None]
-    scale = max((max(0, -int(part.exponent)) for part in parts), default=0)
-    whole = max((len(part.digits) + int(part.exponent) for part in parts), default=1)
-    quantum = Decimal(1).scaleb(-scale)
-    narrowed = [None if value is None else value.quantize(quantum) for value in values]
-    return pa.array(narrowed, pa.decimal128(max(whole, 1) + scale, scale))
+    rows = list(rules)
+    columns = {name: [getattr(one, name) for one in rows] for name in _EXGINFO_COLUMNS if name not in dropped}
+    return _ranged(
+        pa.table(
+            {name: pa.array(values, None if name in _DECIMALS else pa.string()) for name, values in columns.items()}
+        )
+    )
 
 
 def funding_table(rows: pa.Table) -> pa.Table:
-    """Running funding rates: symbol, fundingRate (DOUBLE, null where there is none), time (the run time, UTC+8)."""
+    """Running funding rates: symbol, fundingRate (DOUBLE, null where there is none), time (run time, UTC+8)."""
     columns = [rows["symbol"], rows["fundingRate"].cast(pa.float64()), rows["time"].cast(_CHINA)]
     return _ranged(pa.table(columns, names=["symbol", "fundingRate", "time"]))

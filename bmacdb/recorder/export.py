@@ -18,7 +18,7 @@ from bmacdb.clock import Clock
 from bmacdb.errors import StoreError, Unwritable
 from bmacdb.export.bmac import BmacExport
 from bmacdb.export.names import names_for
-from bmacdb.model import EXGINFO_ITEM, FUNDING_ITEM, Batch, Feed
+from bmacdb.model import EXGINFO_ITEM, FUNDING_ITEM, Batch, Feed, SymbolInfo
 from bmacdb.recorder.events import Notice, Report, Severity
 from bmacdb.store.writer import Store
 
@@ -26,6 +26,7 @@ __all__ = ["LiveExport"]
 
 _LINGER_S = 0.3  # what comes within this long of the first is written together
 _SAY_AGAIN_S = 60.0
+_EVERYTHING = "*"  # an item that is no symbol: all files
 
 
 class LiveExport:
@@ -52,6 +53,7 @@ class LiveExport:
         }
         self._changed = threading.Condition()
         self._pending: dict[str, dict[str, int]] = {}
+        self._rules: dict[str, tuple[SymbolInfo, ...]] = {}
         self._hurry: set[str] = set()
         self._stopping = False
         self._said: dict[str, float] = {}
@@ -65,11 +67,21 @@ class LiveExport:
         """Begin to write."""
         self._thread.start()
 
+    def filled(self, feed: str) -> None:
+        """A feed's history is there: write everything as of the newest run time, before the first run comes."""
+        run_time_ms = self._exports[feed].names.feed.interval.floor(self._clock.now_ms())
+        with self._changed:
+            self._pending.setdefault(feed, {}).setdefault(_EVERYTHING, run_time_ms)
+            self._hurry.add(feed)
+            self._changed.notify()
+
     def committed(self, batch: Batch) -> None:
         """Note what a committed batch made ready; never blocks for long."""
-        if batch.feed not in self._exports or not (batch.ready or batch.runs):
+        if batch.feed not in self._exports:
             return
         with self._changed:
+            if batch.exginfo is not None:
+                self._rules[batch.feed] = batch.exginfo
             pending = self._pending.setdefault(batch.feed, {})
             for row in batch.ready:
                 pending[row.item] = max(row.run_time_ms, pending.get(row.item, 0))
@@ -89,6 +101,7 @@ class LiveExport:
         # At no lower priority than the rest: it would be put off with the interpreter's lock in its hand.
         while (work := self._next()) is not None:
             for feed, items in work.items():
+                self._exports[feed].rules = self._rules.get(feed)
                 self._write(self._exports[feed], items)
 
     def _next(self) -> dict[str, dict[str, int]] | None:
@@ -112,9 +125,11 @@ class LiveExport:
         """Write the files of `items`; what cannot be written is told, and written at its next run time."""
         symbols: dict[int, list[str]] = {}
         for item, run_time_ms in items.items():
-            if item not in (EXGINFO_ITEM, FUNDING_ITEM):
+            if item not in (EXGINFO_ITEM, FUNDING_ITEM, _EVERYTHING):
                 symbols.setdefault(run_time_ms, []).append(item)
         try:
+            if _EVERYTHING in items:
+                self.written += export.export(items[_EVERYTHING])
             if EXGINFO_ITEM in items:
                 export.exginfo(items[EXGINFO_ITEM])
             if FUNDING_ITEM in items:

@@ -92,12 +92,14 @@ class FeedRecorder:
         report: Report,
         completed: Callable[[str, list[int]], None],
         told: Callable[[str, ExchangeError, float], None],
+        filled: Callable[[str], None],
     ) -> None:
-        """`completed` is told of (feed, run times) once they are committed, `told` of failures that are tried again."""
+        """`completed` is told of (feed, run times) once they are committed, `told` of failures that are tried again,
+        `filled` of the feed once its history is there."""
         self.feed = feed = plan.feed
         self._members, self._desk, self._settings, self._store = plan.members, desk, settings, store
         self._clock, self._put, self._report, self._told = clock, put, report, told
-        self._completed = completed
+        self._completed, self._filled = completed, filled
         page_rows = PAGE_ROWS[feed.market]
         close_timeout_ms = round(settings.candle_close_timeout_sec * 1000)
         self._settle_ms = max(round(settings.rest_settle_sec * 1000), _LEAST_SETTLE_MS)
@@ -124,7 +126,13 @@ class FeedRecorder:
             completed=lambda run_times: completed(feed.name, run_times),
         )
         self._funding = FundingUpdater(
-            feed, desk, clock=clock, put=put, symbols=lambda: self.state.expected, told=self._failed
+            feed,
+            desk,
+            clock=clock,
+            put=put,
+            symbols=lambda: self.state.expected,
+            told=self._failed,
+            whole_market=settings.export_dir is not None,
         )
         self._with_funding = settings.funding_rate and feed.market is not Market.SPOT
         self._listening = asyncio.Event()
@@ -184,6 +192,7 @@ class FeedRecorder:
                 tasks.create_task(self._settled_funding())
             await self._listening.wait()
             await self._enough_history()
+            self._filled(self.feed.name)
             first_ms = self.feed.interval.boundary_after(self._clock.now_ms())
             self.state.go_live(first_ms)
             alarm = PeriodAlarm(

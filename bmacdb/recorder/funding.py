@@ -55,11 +55,15 @@ class FundingUpdater:
         put: Callable[[FundingFetched], Awaitable[None]],
         symbols: Callable[[], Collection[str]],
         told: Callable[[ExchangeError, float], None],
+        whole_market: bool = False,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`told` hears of each failure and the seconds until the next try (0: given up for now); `pause` waits."""
+        """`told` hears of each failure and the seconds until the next try (0: given up for now); `pause` waits.
+
+        With `whole_market`, running rates are kept of all symbols of the market, as the predecessor keeps them.
+        """
         self._pause = pause
-        self._feed, self._desk, self._clock = feed, desk, clock
+        self._feed, self._desk, self._clock, self._whole_market = feed, desk, clock, whole_market
         self._put, self._symbols, self._told = put, symbols, told
         self._unanswered: dict[str, int] = {}  # symbols to be asked for one by one in the next round, and since when
 
@@ -69,8 +73,10 @@ class FundingUpdater:
             lambda: self._desk.premium_index(run_time_ms), clock=self._clock, attempts=attempts, told=self._told
         )
         symbols = self._symbols()
-        mine = tuple(replace(row, run_time_ms=run_time_ms) for row in snapshots if row.symbol in symbols)
-        await self._put(FundingFetched(self._feed.name, run_time_ms, mine, ()))
+        kept = tuple(
+            replace(row, run_time_ms=run_time_ms) for row in snapshots if self._whole_market or row.symbol in symbols
+        )
+        await self._put(FundingFetched(self._feed.name, run_time_ms, kept, ()))
 
     async def run(self, *, window_start_ms: int, known: dict[str, int]) -> None:
         """Keep the settled fundings up to date until cancelled. `known` has the latest one of each symbol in the file;

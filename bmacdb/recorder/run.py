@@ -91,6 +91,7 @@ class _Recorder:
         self._queue: asyncio.Queue[Message | Stop] = asyncio.Queue(_QUEUE)
         self._frames = FrameLog(clock, report)
         self._completed: dict[str, int] = {}
+        self._export: LiveExport | None = None
         self._said: dict[str, float] = {}
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._started_ms = clock.now_ms()
@@ -136,6 +137,7 @@ class _Recorder:
                     report=self._report,
                     completed=self._complete,
                     told=self._failed,
+                    filled=self._filled,
                 )
             return await self._record(store, fetchers)
         finally:
@@ -144,7 +146,7 @@ class _Recorder:
     async def _record(self, store: Store, fetchers: list[RestFetchers]) -> Outcome:
         async with self._serving(store) as announce:
             resampler = await self._open_resampler(store, announce)
-            export = self._open_export(store)
+            export = self._export = self._open_export(store)
 
             def committed(batch: Batch) -> None:
                 announce(batch)
@@ -310,6 +312,10 @@ class _Recorder:
         caught_up = all(one.caught_up for one in self._feeds.values())
         if self._settings.periods is not None and caught_up and self._periods() >= self._settings.periods:
             self.stop("periods")
+
+    def _filled(self, feed: str) -> None:
+        if self._export is not None:
+            self._export.filled(feed)
 
     def _periods(self) -> int:
         """How many run times every feed has completed."""

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -175,7 +176,7 @@ class Store:
         except duckdb.Error:
             roll_back(connection)
             raise
-        return Feed(feed.trade_type, interval, feed.market)
+        return replace(feed, interval=interval)
 
     async def commit(self, batch: Batch) -> None:
         """Write a batch in one transaction: all of it or nothing.

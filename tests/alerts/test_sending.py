@@ -57,6 +57,26 @@ def test_messages_to_robots_begin_with_the_title(longest_title: int | None) -> N
         assert text.splitlines() == [MESSAGE.title, *MESSAGE.body.splitlines()]
 
 
+@pytest.mark.parametrize(
+    ("robot", "place"),
+    [
+        ('{"type": "dingding", "error": {"access_token": "f06e5.....", "secret": "SEC439...."}}', "error.access_token"),
+        ('{"type": "dingding", "error": {"access_token": "f06e5", "secret": "SEC439...."}}', "error.secret"),
+        ('{"type": "dingding", "error": {"access_token": "a b"}}', "error.access_token"),
+        (
+            '{"type": "wechat_work", "error": {"webhook_url": "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=xxx"}}',
+            "error.webhook_url",
+        ),
+    ],
+)
+def test_an_examples_token_is_told_with_its_place(robot: str, place: str) -> None:
+    """The predecessor's example configurations hold placeholders: the table that they stand in is named."""
+    settings = load_settings(flags={"feeds": ("usdt_perp_1m",), "msg_sender": robot}, environ={})
+    with pytest.raises(UsageError, match=rf"^msg_sender\.{place}: .*example's.*leave the table out") as caught:
+        alert_urls(settings)
+    assert "f06e5" not in str(caught.value)
+
+
 def test_a_webhook_gets_json() -> None:
     """A URL of one's own, through apprise alone."""
     with receiving() as receiver:

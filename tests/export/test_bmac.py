@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -185,6 +185,36 @@ async def test_markets_have_their_own_columns(tmp_path: Path, name: str, market:
     assert columns == [column for column in everything.split() if column not in lacking]
 
 
+async def test_exchange_info_at_rest_is_in_the_order_in_which_it_was_listed(tmp_path: Path) -> None:
+    """The exchange's: symbols that come later stand at the end, a rule that changes moves nothing."""
+    store = await recorded(tmp_path / "bmac.duckdb", runs=1)
+    feed = parse_feed("usdt_spot_1h")
+    await store.add_feed(feed, num_candles=10)
+
+    def rule(symbol: str, tick: str = "0.01") -> SymbolInfo:
+        return SymbolInfo(symbol, None, "TRADING", symbol, "USDT", None, Decimal(tick), Decimal("0.001"), Decimal(5))
+
+    names = [f"{letter}USDT" for letter in "QWERTYUIOPASDFGHJKL"]
+    await store.commit(Batch(feed.name, RUN_MS, exginfo=tuple(rule(name) for name in names)))
+    later = (rule(names[0], "0.1"), *(rule(name) for name in (*names[1:], "ANEWUSDT")))
+    await store.commit(Batch(feed.name, RUN_MS + 5, exginfo=later))
+    await store.close()
+    reader = connect(tmp_path / "bmac.duckdb")
+    BmacExport(
+        lambda query, params: reader.sql(query, dict(params) or None).arrow(),
+        BmacNames(tmp_path / "out", feed),
+        num_candles=10,
+        clock=ManualClock(NOW_MS),
+    ).exginfo(RUN_MS)
+    frame = pd.read_parquet(tmp_path / "out" / "exginfo_1h" / "exginfo.pqt")
+    assert frame["symbol"].to_list() == [*names, "ANEWUSDT"]
+    assert [str(value) for value in frame.iloc[0][["price_tick", "lot_size", "min_notional_value"]]] == [
+        "0.10000000",
+        "0.00100000",
+        "5.00000000",
+    ], "eight digits, as spot prints them"
+
+
 async def test_running_funding_rates_go_back_as_far_as_the_candles(tmp_path: Path) -> None:
     """Null where there is no number; the time is the run time in UTC+8."""
     store = await recorded(tmp_path / "bmac.duckdb")
@@ -193,7 +223,7 @@ async def test_running_funding_rates_go_back_as_far_as_the_candles(tmp_path: Pat
     exporting(tmp_path / "bmac.duckdb", root).export(RUN_MS)
     frame = pd.read_parquet(root / "exginfo_5m" / "funding.pqt")
     assert list(frame.columns) == ["symbol", "fundingRate", "time"]
-    assert frame["time"].dtype == pd.DatetimeTZDtype("ns", timezone(timedelta(hours=8)))
+    assert frame["time"].dtype == pd.DatetimeTZDtype("us", ZoneInfo("Asia/Hong_Kong"))
     assert frame["fundingRate"].dtype == np.float64
     assert frame.index.equals(pd.RangeIndex(90))
     assert frame["time"].iloc[0] == from_ms(RUN_MS - 29 * STEP_MS)
@@ -266,6 +296,16 @@ async def test_a_root_that_is_a_file_is_told(tmp_path: Path) -> None:
         exporting(tmp_path / "bmac.duckdb", tmp_path / "out").export(RUN_MS)
 
 
+def test_directories_are_called_as_the_feed_was_asked_for() -> None:
+    """Where a configuration says usdt_swap, consumers read usdt_swap_5m. The feed is usdt_perp_5m all the same."""
+    root = Path("out")
+    swap = parse_feed("usdt_swap_5m")
+    assert swap == parse_feed("usdt_perp_5m")
+    assert names_for(root, [swap])["usdt_perp_5m"].candle_dir == root / "usdt_swap_5m"
+    several = names_for(root, [swap, parse_feed("usdt_spot_5m")])
+    assert several["usdt_perp_5m"].candle_dir == root / "usdt_swap" / "usdt_swap_5m"
+
+
 def test_feeds_that_share_an_interval_get_a_directory_each() -> None:
     """Exchange info is named by the interval alone: two feeds would write the same file."""
     root = Path("out")
@@ -284,7 +324,7 @@ async def test_the_files_of_the_talk_are_read_by_the_code_of_the_talk(tmp_path: 
     await store.close()
     root = tmp_path / "out"
     exporting(tmp_path / "bmac.duckdb", root).export(RUN_MS + STEP_MS)
-    run_time = from_ms(RUN_MS + STEP_MS).astimezone(timezone(timedelta(hours=8)))
+    run_time = from_ms(RUN_MS + STEP_MS).astimezone(ZoneInfo("Asia/Hong_Kong"))
     exchange_info = pd.read_parquet(root / "exginfo_5m" / "exginfo.pqt")
     for symbol in exchange_info["symbol"]:
         assert (root / "usdt_perp_5m" / f"{symbol}_{run_time:%Y%m%d_%H%M%S}.ready").exists()

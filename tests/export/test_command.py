@@ -46,6 +46,14 @@ async def test_the_predecessors_files_are_made_once(tmp_path: Path) -> None:
     assert len(pd.read_parquet(tmp_path / "out" / "usdt_perp_5m" / "BTCUSDT.pqt")) == 5
 
 
+async def test_a_feed_named_as_the_predecessor_does_has_its_directories_called_so(tmp_path: Path) -> None:
+    store = await recorded(tmp_path / "bmac.duckdb", runs=1)
+    await store.close()
+    done = bmacdb(tmp_path, "export", "out", "--layout", "bmac", "--feed", "usdt_swap_5m")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "usdt_swap_5m" / "BTCUSDT.pqt").exists()
+
+
 async def test_a_table_leaves_as_one_file_or_one_for_each_symbol(tmp_path: Path) -> None:
     store = await recorded(tmp_path / "bmac.duckdb", runs=3)
     await store.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -22,7 +23,7 @@ from bmacdb.store.reader import connect
 from bmacdb.store.serve import Server
 from bmacdb.store.writer import Store
 
-from .support import FEED, RUN_MS, STEP_MS, SYMBOLS, candle, period, recorded
+from .support import FEED, RUN_MS, STEP_MS, SYMBOLS, candle, info, period, recorded
 
 
 def live(store: Store, root: Path, events: list[Event]) -> LiveExport:
@@ -66,6 +67,46 @@ async def test_every_run_time_renews_the_files_of_those_that_are_ready(tmp_path:
         assert len(frame) == 30
     assert (root / "exginfo_5m" / "funding_20240803_161500.ready").exists()
     assert events == []
+    await store.close()
+
+
+async def test_files_are_there_as_soon_as_history_is(tmp_path: Path) -> None:
+    """Before the first run: of every symbol that has the newest bar, with ready files of the run time that is past."""
+    store = await recorded(tmp_path / "bmac.duckdb")
+    old = Batch(FEED.name, RUN_MS, tuple(candle("LATEUSDT", RUN_MS - place * STEP_MS) for place in (2, 3)))
+    await store.commit(old)
+    root = tmp_path / "out"
+    export = live(store, root, [])
+    export.committed(old)
+    export.filled(FEED.name)
+    ready = root / "usdt_perp_5m" / f"{SYMBOLS[-1]}_20240803_160500.ready"
+    await until(ready.exists)
+    await asyncio.to_thread(export.stop)
+    assert sorted(path.name for path in root.glob("*/*.ready")) == sorted(
+        f"{item}_20240803_160500.ready" for item in (*SYMBOLS, "exginfo", "funding")
+    )
+    assert pd.read_parquet(root / "usdt_perp_5m" / "BTCUSDT.pqt").index[-1] == from_ms(RUN_MS)
+    await store.close()
+
+
+async def test_exchange_info_is_as_the_exchange_told_it(tmp_path: Path) -> None:
+    """Its order, and its digits: not sorted, and not what a database makes of 0.10."""
+    store = await recorded(tmp_path / "bmac.duckdb")
+    root = tmp_path / "out"
+    export = live(store, root, [])
+    rules = (
+        info("ZUSDT", tick="0.10", lot="1"),
+        info("GONEUSDT", status="SETTLING", tick="0.0001"),
+        info("BTCUSDT", tick="0.10", lot="0.100"),
+    )
+    batch = replace(period(RUN_MS + STEP_MS), exginfo=rules)
+    await store.commit(batch)
+    export.committed(batch)
+    await asyncio.to_thread(export.stop)
+    frame = pd.read_parquet(root / "exginfo_5m" / "exginfo.pqt")
+    assert frame["symbol"].to_list() == ["ZUSDT", "BTCUSDT"]
+    assert [str(value) for value in frame["price_tick"]] == ["0.10", "0.10"]
+    assert [str(value) for value in frame["lot_size"]] == ["1.000", "0.100"]
     await store.close()
 
 
