@@ -6,13 +6,16 @@ The later wins: defaults, the file in DIR (`bmacdb.toml`, or the predecessor's `
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # missing in typeshed
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from bmacdb.errors import ConfigError, UsageError, did_you_mean
@@ -23,6 +26,8 @@ from bmacdb.symbols import make_feed, parse_feed
 
 __all__ = ["DATABASE_NAME", "OPTIONS", "MessageSender", "Robot", "Settings", "load_settings"]
 
+_BOOLEAN_WORDS = {"true": "true", "yes": "true", "on": "true", "1": "true"}
+_BOOLEAN_WORDS |= {"false": "false", "no": "false", "off": "false", "0": "false"}
 _OTHER_TABLES = frozenset({"factors"})  # of the same file, read by other commands
 
 
@@ -43,6 +48,59 @@ def _describe(error: ErrorDetails, given: Given) -> ConfigError:
         hint = did_you_mean(str(given.value), CHOICES[name])
     shown = mask_url(given.value) if isinstance(given.value, str) else given.value
     return ConfigError(given.place, f"{shown!r} is not {OPTIONS[name]}.{hint}")
+
+
+def _file_type(annotation: Any) -> type | None:
+    """How a setting of this type is written in TOML and JSON: bool, float (any number), list, dict or str."""
+    origin = get_origin(annotation) or annotation
+    if origin is Annotated:
+        return _file_type(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return _file_type(next(part for part in get_args(annotation) if part is not NoneType))
+    if origin in (int, float):
+        return float
+    if origin is Literal or not isinstance(origin, type):
+        return str
+    if issubclass(origin, BaseModel | dict):
+        return dict
+    return {bool: bool, tuple: list}.get(origin, str)
+
+
+def _wrong_types(level: Level) -> list[UsageError]:
+    """An error for each value of a file that is of another type than its setting, with the right way to write it.
+
+    The environment and flags have text alone, which stands for every type; in a file it would hide a slip.
+    """
+    errors: list[UsageError] = []
+    for name, given in level.items():
+        field = Settings.model_fields.get(name)
+        if field is None or name not in OPTIONS:
+            continue
+        value, wanted = given.value, _file_type(field.annotation)
+        found = float if type(value) is int else type(value)
+        if (found is wanted and value != "") or (name in SECRET and isinstance(value, str) and value.startswith("@")):
+            continue
+        if name in SECRET:
+            errors.append(ConfigError(given.place, f"cannot be used; expected {OPTIONS[name]}"))
+        else:
+            shown = mask_url(value) if isinstance(value, str) else value
+            hint = _rewritten(value, wanted) or did_you_mean(str(value), CHOICES.get(name, ()))
+            errors.append(ConfigError(given.place, f"{shown!r} is not {OPTIONS[name]}.{hint}"))
+    return errors
+
+
+def _rewritten(value: object, wanted: type | None) -> str:
+    """The value as it should have been written; '' where that cannot be told."""
+    if not isinstance(value, str | int):
+        return ""
+    text = str(value).strip()
+    if wanted is list and isinstance(value, str) and text:
+        return f" Write {json.dumps([part.strip() for part in text.split(',')], ensure_ascii=False)}."
+    if wanted is bool and text.lower() in _BOOLEAN_WORDS:
+        return f" Write {_BOOLEAN_WORDS[text.lower()]}, without quotes."
+    if wanted is float and text.replace(".", "", 1).isdecimal():
+        return f" Write {text}, without quotes."
+    return ""
 
 
 def _choose_feeds(levels: list[Level], file_place: str | None) -> tuple[Given | None, list[UsageError], list[str]]:
@@ -156,7 +214,7 @@ def load_settings(
         levels.insert(0, {"feeds": Given(instead, "no feed is named")})
     merged: Level = {name: given for level in levels for name, given in level.items()}
 
-    errors: list[UsageError] = [*unknown_names(from_file, OPTIONS)]
+    errors: list[UsageError] = [*unknown_names(from_file, OPTIONS), *_wrong_types(from_file)]
     feeds, feed_errors, feed_warnings = _choose_feeds(levels, file_place)
     errors += feed_errors
     given = {name: value for name, value in merged.items() if name in OPTIONS}

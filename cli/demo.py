@@ -33,6 +33,9 @@ def demo(
         Path | None, typer.Option(metavar="FILE", help="Record into this file and keep it [default: a temporary one].")
     ] = None,
     keep_files: Annotated[bool, typer.Option("--keep-files", help="Keep the temporary directory.")] = False,
+    alerts_for_real: Annotated[
+        bool, typer.Option("--alerts-for-real", help="Send the alerts that are set, too [default: they are muted].")
+    ] = False,
     speed: Annotated[float, typer.Option(hidden=True, min=1)] = _SPEED,
 ) -> None:
     """See it work, without the exchange: history, three run times and a query on the file, in under a minute."""
@@ -54,8 +57,9 @@ def demo(
             f"A stand-in exchange with {_SYMBOLS} perpetuals starts here; its clock runs {speed:g} times as fast.\n"
             f"The recorder is the real one: {_NUM_CANDLES} candles of history each, then {_PERIODS} run times.\n"
         )
-        final = stack.enter_context(rehearsing(settings, speed=speed, arguments=("--symbols", str(_SYMBOLS))))
-        outcome = record_and_report(final, limit_s=_LIMIT_SECONDS)
+        arguments = ("--symbols", str(_SYMBOLS))
+        rehearsal = rehearsing(settings, speed=speed, arguments=arguments, alerts_for_real=alerts_for_real)
+        outcome = record_and_report(stack.enter_context(rehearsal), limit_s=_LIMIT_SECONDS)
         if outcome.reason != "periods":
             raise typer.Exit(130 if outcome.reason == "SIGINT" else 1)
         _show(path)

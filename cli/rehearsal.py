@@ -69,8 +69,12 @@ def stand_in(*, speed: float = 1.0, arguments: Sequence[str] = ()) -> Iterator[S
 
 
 @contextmanager
-def rehearsing(settings: Settings, *, speed: float, arguments: Sequence[str] = ()) -> Iterator[Settings]:
-    """The same settings, pointed at a stand-in of their own."""
+def rehearsing(
+    settings: Settings, *, speed: float, arguments: Sequence[str] = (), alerts_for_real: bool = False
+) -> Iterator[Settings]:
+    """The same settings, pointed at a stand-in of their own; without `alerts_for_real` no alert is sent."""
+    if not alerts_for_real:
+        settings = _muted(settings)
     with stand_in(speed=speed, arguments=arguments) as exchange:
         yield settings.model_copy(
             update={
@@ -80,6 +84,15 @@ def rehearsing(settings: Settings, *, speed: float, arguments: Sequence[str] = (
                 "proxy": None,
             }
         )
+
+
+def _muted(settings: Settings) -> Settings:
+    """Without targets of alerts; a warning says so where there are any. Troubles of a rehearsal should wake nobody."""
+    if not (settings.alerts or settings.dingding or settings.msg_sender):
+        return settings
+    warning = "alerts are muted in this rehearsal: they go to the log alone. --alerts-for-real sends them."
+    nothing = {"alerts": (), "dingding": None, "msg_sender": None}
+    return settings.model_copy(update={**nothing, "warnings": (*settings.warnings, warning)})
 
 
 class _Tail:

@@ -107,6 +107,9 @@ def run(
     speed: Annotated[
         float | None, typer.Option(min=1, metavar="N", help="How much faster the stand-in's clock runs [default: 1].")
     ] = None,
+    alerts_for_real: Annotated[
+        bool, typer.Option("--alerts-for-real", help="Send alerts with --simulate, too [default: they are muted].")
+    ] = False,
     clock_rate: Annotated[Text, typer.Option(hidden=True)] = None,
 ) -> None:
     """Record a market: fetch the history that is missing, then append every closed candle until stopped.
@@ -153,7 +156,10 @@ def run(
         raise UsageError("--simulate starts an exchange of its own: leave out --rest-url and --ws-url, or --simulate.")
     if speed is not None and not simulate:
         raise UsageError("--speed is for --simulate: the real exchange's clock runs as it does.")
-    with rehearsing(settings, speed=speed or 1.0) if simulate else nullcontext(settings) as final:
+    if alerts_for_real and not simulate:
+        raise UsageError("--alerts-for-real is for --simulate: alerts of a real recording are always sent.")
+    rehearsal = rehearsing(settings, speed=speed or 1.0, alerts_for_real=alerts_for_real) if simulate else None
+    with rehearsal or nullcontext(settings) as final:
         outcome = record_and_report(final)
     if outcome.reason == "SIGINT":
         raise typer.Exit(130)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _FORMATS = ("text", "json")
+_FEEDS = {Market.SPOT: "usdt_spot_1m", Market.USDT_FUTURES: "usdt_perp_1m", Market.COIN_FUTURES: "coin_perp_1m"}
 
 
 def simulate(
@@ -86,9 +87,10 @@ def simulate(
     _check("--symbols", symbols, 1, 5000)
     _check("--updates", updates, 0, 1000)
     start_ms = SystemClock().now_ms() if start is None else _instant(start)
+    markets = [_market(name) for name in market] if market else list(Market)
     exchange = SimulatedExchange(
         symbols=symbols,
-        markets=[_market(name) for name in market] if market else tuple(Market),
+        markets=markets,
         speed=speed,
         seed=seed,
         start_ms=start_ms,
@@ -98,7 +100,8 @@ def simulate(
         coin_paths=cast(CoinPaths, coin_paths),
         port=port,
     )
-    asyncio.run(_serve(exchange, output, die_with_parent))
+    feed = _FEEDS[Market.USDT_FUTURES if Market.USDT_FUTURES in markets else markets[0]]
+    asyncio.run(_serve(exchange, feed, output, die_with_parent))
 
 
 def _check(option: str, value: float, least: float, most: float) -> None:
@@ -124,14 +127,14 @@ def _instant(text: str) -> int:
         raise UsageError(f"--start {text!r} is no time: give 2026-11-23T12:00:00+00:00 or milliseconds.") from None
 
 
-async def _serve(exchange: SimulatedExchange, output: str, die_with_parent: bool) -> None:
+async def _serve(exchange: SimulatedExchange, feed: str, output: str, die_with_parent: bool) -> None:
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
     _on_signals(loop, ending)
     if die_with_parent:
         threading.Thread(target=_wait_for_parent, args=(loop, ending), daemon=True, name="parent").start()
     async with exchange:
-        _greet(exchange, output)
+        _greet(exchange, feed, output)
         await exchange.wait(ending)
     _sum_up(exchange, output)
 
@@ -153,7 +156,7 @@ def _wait_for_parent(loop: asyncio.AbstractEventLoop, ending: asyncio.Event) -> 
     loop.call_soon_threadsafe(ending.set)
 
 
-def _greet(exchange: SimulatedExchange, output: str) -> None:
+def _greet(exchange: SimulatedExchange, feed: str, output: str) -> None:
     if output == "json":
         told = {
             "rest_url": exchange.rest_url,
@@ -174,7 +177,7 @@ def _greet(exchange: SimulatedExchange, output: str) -> None:
     rate = "" if exchange.speed == 1 else f" --clock-rate {exchange.speed:g}"
     print(
         f"A stand-in exchange listens at {exchange.rest_url}. Point a recorder at it:\n\n"
-        f"  bmacdb run --rest-url {exchange.rest_url} --ws-url {exchange.ws_url}{rate}\n\n"
+        f"  bmacdb run --feed {feed} --rest-url {exchange.rest_url} --ws-url {exchange.ws_url}{rate}\n\n"
         f"Other clients find each market at an address of its own, with the exchange's paths:\n\n{hosts}\n\n"
         f"Its archive, for bmacdb history, is at --archive-url {exchange.archive_url}. Ctrl-C ends it.",
         flush=True,

@@ -96,6 +96,64 @@ def test_toml_wins_over_config_json_with_a_warning(tmp_path: Path) -> None:
     assert any("config.json" in warning for warning in settings.warnings)
 
 
+RIGHT: dict[str, tuple[object, ...]] = {
+    "feeds": (["usdt_perp_1m"],),
+    "resample": (["1h"],),
+    "keep_symbols": (["BTCUSDT"],),
+    "alerts": (["json://127.0.0.1/"],),
+    "dingding": ({"error": {"access_token": "f00"}},),
+    "msg_sender": ({"type": "dingding"},),
+    "funding_rate": (True, False),
+}
+"""Values of the settings that are neither text nor numbers."""
+
+OF_EACH_TYPE: tuple[object, ...] = (True, 1500, "text", "1500", "", ["text"], [1500], {"a": "text"}, {"a": 1500})
+
+
+def as_toml(value: object) -> str:
+    """JSON is TOML, but for the sign between a key and its value."""
+    return json.dumps(value).replace('": ', '" = ')
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS))
+@pytest.mark.parametrize("file", [TOML, JSON])
+def test_a_value_of_another_type_is_refused_with_its_place(tmp_path: Path, file: str, name: str) -> None:
+    """Every setting, with a value of every other type, in both files: a slip is never taken for something else."""
+    numbers = {"num_candles", "keep", "periods", "clock_rate"}
+    numbers |= {known for known in OPTIONS if known.startswith("num_") or known.endswith(("_sec", "_port"))}
+    right: type | tuple[type, ...] = type(RIGHT[name][0]) if name in RIGHT else (int, float) if name in numbers else str
+    for value in OF_EACH_TYPE:
+        if isinstance(value, right) and not (right == (int, float) and isinstance(value, bool)) and value != "":
+            continue
+        entry = f"{name} = {as_toml(value)}" if file == TOML else f'{{"{name}": {json.dumps(value)}}}'
+        (tmp_path / file).write_text(entry)
+        flags = {} if name in ("feeds", "interval", "trade_type") else FEED
+        with pytest.raises(UsageError) as caught:
+            load(tmp_path, **flags)
+        assert f"{file}, line 1: {name}" in str(caught.value), (value, str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("funding_rate", "yes", "Write true, without quotes."),
+        ("funding_rate", 0, "Write false, without quotes."),
+        ("keep_symbols", "BTCUSDT, ETHUSDT", 'Write ["BTCUSDT", "ETHUSDT"].'),
+        ("num_candles", "1500", "Write 1500, without quotes."),
+        ("http_timeout_sec", "2.5", "Write 2.5, without quotes."),
+        ("feeds", "usdt_perp_1m", 'Write ["usdt_perp_1m"].'),
+    ],
+)
+def test_a_value_of_another_type_is_told_as_it_should_be_written(
+    tmp_path: Path, name: str, value: object, remedy: str
+) -> None:
+    """Where the meaning is plain, the message has the value in its right form."""
+    (tmp_path / JSON).write_text(json.dumps({name: value}))
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path, **({} if name == "feeds" else FEED))
+    assert str(caught.value).endswith(remedy)
+
+
 def test_tables_of_other_commands_are_left_alone(tmp_path: Path) -> None:
     """`[factors]` may hold anything."""
     (tmp_path / TOML).write_text('feeds = ["usdt_perp_5m"]\n[factors]\nlist = [["PctChg", 100]]\nwhatever = 1\n')

@@ -15,6 +15,7 @@ import pytest
 
 from bmacdb.cli.rehearsal import stand_in
 from bmacdb.errors import BmacdbError
+from tests.alerts.support import TOKEN, receiving
 
 SECONDS = 100
 BMACDB = (sys.executable, "-m", "bmacdb.cli.main")
@@ -90,6 +91,54 @@ def test_sigterm_is_a_clean_end_with_status_0(tmp_path: Path) -> None:
         watchdog.cancel()
     assert process.returncode == 0, rest
     assert "Stopped by SIGTERM" in rest
+
+
+@pytest.mark.parametrize("for_real", [False, True])
+def test_a_rehearsal_mutes_alerts_and_says_so_unless_asked(tmp_path: Path, for_real: bool) -> None:
+    """Targets of every kind, with a fault-free stand-in: the news of the start reaches the receiver only when asked."""
+    with receiving() as receiver:
+        robot = {"error": {"access_token": TOKEN}}
+        told = {"alerts": [receiver.url.replace("http", "json")], "feeds": ["usdt_perp_1m"]}
+        if not for_real:  # these would go to DingTalk itself
+            told |= {"dingding": robot, "msg_sender": robot}
+        (tmp_path / "config.json").write_text(json.dumps(told))
+        command = [
+            *BMACDB,
+            "run",
+            str(tmp_path),
+            "--num-candles",
+            "20",
+            "--periods",
+            "1",
+            "--simulate",
+            "--speed",
+            "60",
+        ]
+        command += ["--alerts-for-real"] if for_real else []
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=SECONDS, check=False)
+    assert done.returncode == 0, done.stderr
+    assert bool(receiver.bodies) is for_real
+    assert ("alerts are muted in this rehearsal" in done.stderr) is not for_real
+    assert TOKEN not in done.stderr
+
+
+def test_the_demo_mutes_the_alerts_of_its_directory(tmp_path: Path) -> None:
+    """A bmacdb.toml beside the database that it is told to keep is no reason to wake anybody."""
+    with receiving() as receiver:
+        (tmp_path / "bmacdb.toml").write_text(f'alerts = ["{receiver.url.replace("http", "json")}"]')
+        command = [*BMACDB, "demo", "--db", str(tmp_path / "demo.duckdb"), "--speed", "40"]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=SECONDS, check=False)
+    assert done.returncode == 0, done.stderr
+    assert receiver.bodies == []
+    assert "alerts are muted in this rehearsal" in done.stderr
+
+
+def test_alerts_for_real_is_for_rehearsals_alone(tmp_path: Path) -> None:
+    """Without --simulate alerts are sent anyway: the flag there is a mistake."""
+    command = [*BMACDB, "run", str(tmp_path), "--feed", "usdt_perp_1m", "--alerts-for-real"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=SECONDS, check=False)
+    assert done.returncode == 2
+    assert "--simulate" in done.stderr
 
 
 def test_a_stand_in_that_does_not_start_says_why() -> None:

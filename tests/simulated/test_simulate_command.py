@@ -11,6 +11,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -78,13 +79,26 @@ def test_a_signal_ends_it_with_a_summary() -> None:
     with process("--symbols", "2", "--speed", "60") as child:
         assert child.stdout is not None
         lines = [child.stdout.readline() for _ in range(3)]
-        assert "bmacdb run --rest-url http://127.0.0.1:" in lines[2]
+        assert "bmacdb run --feed usdt_perp_1m --rest-url http://127.0.0.1:" in lines[2]
         assert "--clock-rate 60" in lines[2]
         child.send_signal(signal.SIGINT)
         _, error = child.communicate(timeout=60)
         assert child.returncode == 0
         assert "closing frames: 0" in error
         assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("options", [(), ("--market", "spot"), ("--market", "coin_futures")])
+def test_the_command_that_it_prints_works(options: tuple[str, ...], tmp_path: Path) -> None:
+    """As it stands, with its clock's rate and a feed of a market that is served; it is only made to end."""
+    with process("--symbols", "2", "--speed", "60", *options) as child:
+        assert child.stdout is not None
+        command = next(line for line in child.stdout if "bmacdb run" in line).split()
+        assert command[:2] == ["bmacdb", "run"]
+        shown = [sys.executable, "-m", "bmacdb.cli.main", *command[1:], "--num-candles", "20", "--periods", "1"]
+        done = subprocess.run(shown, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "all symbols ready" in done.stderr
 
 
 def test_a_parent_that_is_killed_leaves_no_orphan() -> None:
