@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from bmacdb.factors.bind import Bound
 from bmacdb.factors.duck import on_duckdb
+from bmacdb.factors.fast import prepared, run_program
 from bmacdb.factors.grid import Array, Grid
 
 __all__ = ["compute"]
@@ -16,6 +17,14 @@ __all__ = ["compute"]
 def compute(bounds: Sequence[Bound], grid: Grid, first: int, tables: Mapping[str, pa.Table]) -> list[Array]:
     """Each factor at the bars of `grid` from `first` on, (bars, symbols) float64; NaN is null, and nothing is infinite.
 
-    `tables` are those of the feed that whole queries read (`query.tables_of`).
+    `tables` are those of the feed that whole queries read (`query.tables_of`). Where a candle is missing, a value means
+    nothing.
     """
-    return on_duckdb(bounds, grid, first, tables)
+    ways = prepared(bounds)
+    found: dict[int, Array] = {}
+    for places, program in ways.programs:
+        found |= zip(places, run_program(program, grid.columns, first), strict=True)
+    if ways.beyond:
+        rest = on_duckdb([bounds[place] for place in ways.beyond], grid, first, tables)
+        found |= zip(ways.beyond, rest, strict=True)
+    return [found[place] for place in range(len(bounds))]
