@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +13,15 @@ from bmacdb.exchange.simulated.universe import Universe
 from bmacdb.interval import HOUR_MS, MINUTE_MS, Interval
 from bmacdb.model import Market
 
-__all__ = ["funding_info", "funding_rates", "premium_index", "settled_history", "settled_rate"]
+__all__ = [
+    "RunningRate",
+    "funding_info",
+    "funding_rates",
+    "premium_index",
+    "running_rates",
+    "settled_history",
+    "settled_rate",
+]
 
 _MINUTE = Interval.parse("1m")
 
@@ -39,24 +48,39 @@ def _marks(universe: Universe, instruments: Sequence[Instrument], at_ms: int) ->
     return [f"{price / 10**style.price_decimals:.8f}" for price, style in zip(prices, styles, strict=True)]
 
 
-def premium_index(universe: Universe, market: Market, instruments: Sequence[Instrument], now_ms: int) -> list[str]:
-    """The rows of `premiumIndex`: rates of the funding period that runs."""
-    rows = []
+class RunningRate(NamedTuple):
+    """What runs towards a symbol's next funding, as texts; where none is to come, no rates and a time of 0."""
+
+    price: str
+    rate: str
+    interest: str
+    next_ms: int
+
+
+def running_rates(universe: Universe, instruments: Sequence[Instrument], now_ms: int) -> list[RunningRate]:
+    """The mark price of each symbol and the rate of the funding period that runs."""
+    found = []
     for instrument, price in zip(instruments, _marks(universe, instruments, now_ms), strict=True):
-        hours = funding_hours(instrument)
-        # Both are seen where no funding is to come: nothing, and a rate of zero.
-        rate = '"0.00000000"' if market is Market.COIN_FUTURES else '""'
-        interest, next_ms = rate, 0
-        if hours:
-            period = hours * HOUR_MS
-            next_ms = (now_ms // period + 1) * period
-            key = universe.style(instrument, instrument.life_at(now_ms) or instrument.lives[0]).key
-            rate, interest = f'"{settled_rate(key, now_ms // MINUTE_MS * MINUTE_MS)}"', '"0.00010000"'
-        pair = f'"pair":"{instrument.pair}",' if market is Market.COIN_FUTURES else ""
+        if not (period := funding_hours(instrument) * HOUR_MS):
+            found.append(RunningRate(price, "", "", 0))
+            continue
+        key = universe.style(instrument, instrument.life_at(now_ms) or instrument.lives[0]).key
+        rate = settled_rate(key, now_ms // MINUTE_MS * MINUTE_MS)
+        found.append(RunningRate(price, rate, "0.00010000", (now_ms // period + 1) * period))
+    return found
+
+
+def premium_index(universe: Universe, market: Market, instruments: Sequence[Instrument], now_ms: int) -> list[str]:
+    """The rows of `premiumIndex`."""
+    coin = market is Market.COIN_FUTURES
+    none = "0.00000000" if coin else ""  # both are seen where no funding is to come: nothing, and a rate of zero
+    rows = []
+    for instrument, now in zip(instruments, running_rates(universe, instruments, now_ms), strict=True):
+        pair = f'"pair":"{instrument.pair}",' if coin else ""
         rows.append(
-            f'{{"symbol":"{instrument.symbol}",{pair}"markPrice":"{price}","indexPrice":"{price}",'
-            f'"estimatedSettlePrice":"{price}","lastFundingRate":{rate},"interestRate":{interest},'
-            f'"nextFundingTime":{next_ms},"time":{now_ms}}}'
+            f'{{"symbol":"{instrument.symbol}",{pair}"markPrice":"{now.price}","indexPrice":"{now.price}",'
+            f'"estimatedSettlePrice":"{now.price}","lastFundingRate":"{now.rate or none}",'
+            f'"interestRate":"{now.interest or none}","nextFundingTime":{now.next_ms},"time":{now_ms}}}'
         )
     return rows
 
