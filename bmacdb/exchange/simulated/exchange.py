@@ -31,7 +31,8 @@ from bmacdb.exchange.simulated.feeder import Feeder
 from bmacdb.exchange.simulated.generate import Bar
 from bmacdb.exchange.simulated.hosts import CoinPaths, SocketPath, socket_paths
 from bmacdb.exchange.simulated.limits import RequestLimit
-from bmacdb.exchange.simulated.rest import RestApi, refused
+from bmacdb.exchange.simulated.refusals import refused
+from bmacdb.exchange.simulated.rest import RestApi
 from bmacdb.exchange.simulated.script import Script
 from bmacdb.exchange.simulated.sockets import Connection
 from bmacdb.exchange.simulated.stats import Stats

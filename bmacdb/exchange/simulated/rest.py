@@ -32,6 +32,7 @@ from bmacdb.exchange.simulated.info import describe
 from bmacdb.exchange.simulated.limits import LIMITS, RequestLimit, Verdict, WeightLimit, weight_of
 from bmacdb.exchange.simulated.listing import Instrument
 from bmacdb.exchange.simulated.prices import premium_rows, price_rows
+from bmacdb.exchange.simulated.refusals import Refusal, refused, too_many
 from bmacdb.exchange.simulated.script import Script
 from bmacdb.exchange.simulated.sessions import trading_schedule
 from bmacdb.exchange.simulated.stats import Stats
@@ -40,7 +41,7 @@ from bmacdb.exchange.simulated.universe import Universe, grid
 from bmacdb.interval import DAY_MS, MINUTE_MS, Interval
 from bmacdb.model import Market
 
-__all__ = ["Refusal", "RestApi", "refused"]
+__all__ = ["RestApi"]
 
 _M = TypeVar("_M", bound=Mishap)
 _Rows = Callable[[Style, Numbers], list[list[object]]]
@@ -52,14 +53,6 @@ _DEFAULT_ROWS = 500
 _COIN_SPAN_MS = 200 * DAY_MS
 _ILLEGAL = re.compile(r"[^\w.\-]")  # \w: there are Chinese symbols
 _DIGITS = re.compile(r"[0-9]{1,20}")
-
-
-class Refusal(Exception):
-    """The exchange understands and refuses: an HTTP status, and its own code and message."""
-
-    def __init__(self, code: int, message: str, *, status: int = 400) -> None:
-        self.code, self.message, self.status = code, message, status
-        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +173,7 @@ class RestApi:
         if endpoint in ("fundingRate", "fundingInfo"):
             headers = {}  # their limit is one of requests, told by no header
         if verdict.status != 200:
-            return _too_many(self.weights[market].limit, verdict, now_ms, headers)
+            return too_many(self.weights[market].limit, verdict, now_ms, headers)
         try:
             body, status = serve(call), 200
         except Refusal as refusal:
@@ -373,46 +366,3 @@ def _coin_window(start_ms: int | None, end_ms: int | None) -> tuple[int | None, 
     if start_ms is not None and end_ms is None:
         end_ms = start_ms + _COIN_SPAN_MS
     return start_ms, end_ms
-
-
-def refused(mishap: RestStatus, now_ms: int) -> web.Response:
-    """The answer that a script has in place of the true one."""
-    status, headers = mishap.status, {} if mishap.retry_after is None else {"Retry-After": str(mishap.retry_after)}
-    if mishap.html:
-        text = f"<html>\r\n<head><title>{status}</title></head>\r\n<body><h1>{status}</h1></body>\r\n</html>\r\n"
-        return web.Response(text=text, status=status, content_type="text/html", headers=headers)
-    until = "" if mishap.retry_after is None else f" IP(127.0.0.1) banned until {now_ms + mishap.retry_after * 1000}."
-    code, message = {
-        429: (-1003, "Too many requests; please use the websocket for live updates to avoid polling the API."),
-        418: (-1003, f"Way too many requests;{until} Please use the websocket for live updates to avoid bans."),
-        451: (0, "Service unavailable from a restricted location according to 'b. Eligibility' in the terms of use."),
-        403: (0, "Forbidden."),
-        504: (
-            -1007,
-            "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
-        ),
-        503: (-1008, "Server is currently overloaded with other requests. Please try again in a few minutes."),
-    }.get(status, (-1000, "An unknown error occurred while processing the request."))
-    body = json.dumps({"code": code, "msg": message}).encode()
-    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
-
-
-def _too_many(limit: int, verdict: Verdict, now_ms: int, headers: dict[str, str]) -> web.Response:
-    if verdict.status == 418:
-        message = (
-            f"Way too many requests; IP(127.0.0.1) banned until {verdict.until_ms}. "
-            "Please use the websocket for live updates to avoid bans."
-        )
-    else:
-        message = (
-            f"Too many requests; current limit of IP(127.0.0.1) is {limit} requests per minute. "
-            "Please use the websocket for live updates to avoid polling the API."
-        )
-    wait_s = -(-(verdict.until_ms - now_ms) // 1000)
-    body = json.dumps({"code": -1003, "msg": message}).encode()
-    return web.Response(
-        body=body,
-        status=verdict.status,
-        content_type="application/json",
-        headers={**headers, "Retry-After": str(max(wait_s, 1))},
-    )
