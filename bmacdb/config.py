@@ -24,10 +24,11 @@ from bmacdb.settings import CHOICES, DATABASE_NAME, OPTIONS, SECRET, MessageSend
 from bmacdb.sources import Given, Level, mask_url, read_environment, read_file, read_flags, unknown_names
 from bmacdb.symbols import make_feed, parse_feed
 
-__all__ = ["DATABASE_NAME", "OPTIONS", "MessageSender", "Robot", "Settings", "load_settings"]
+__all__ = ["DATABASE_NAME", "OPTIONS", "MessageSender", "Robot", "Settings", "environment_proxy", "load_settings"]
 
 _BOOLEAN_WORDS = {"true": "true", "yes": "true", "on": "true", "1": "true"}
 _BOOLEAN_WORDS |= {"false": "false", "no": "false", "off": "false", "0": "false"}
+_ADDRESSES = ("rest_url", "ws_url")
 _OTHER_TABLES = frozenset({"factors"})  # of the same file, read by other commands
 
 
@@ -160,15 +161,46 @@ def _doubles(given: Given) -> list[str]:
     ]
 
 
-def _environment_proxy(environ: Mapping[str, str], addresses: list[str]) -> Given | None:
-    """HTTPS_PROXY, unless what is talked to is excepted by NO_PROXY or is this machine."""
+def _of_markets(level: Level, file_place: str | None) -> list[UsageError]:
+    """Give `[exchange.spot] rest_url = …` and the like in `level` the names that they have elsewhere, `spot_rest_url`.
+
+    Returns an error for each part of `exchange` that cannot be.
+    """
+    table = level.pop("exchange", None)
+    if table is None:
+        return []
+    if not isinstance(table.value, dict):
+        return [ConfigError(table.place, "is a table of markets, like [exchange.spot] with rest_url and ws_url.")]
+    errors: list[UsageError] = []
+    for market, urls in table.value.items():
+        place = f"{file_place}: exchange.{market}"
+        if market not in list(Market):
+            hint = did_you_mean(market, Market)
+            errors.append(ConfigError(place, f"there is no such market; there are {', '.join(Market)}.{hint}"))
+        elif not isinstance(urls, dict):
+            errors.append(ConfigError(place, "is a table with rest_url and ws_url."))
+        else:
+            for name, url in urls.items():
+                if name in _ADDRESSES:
+                    level[f"{market}_{name}"] = Given(url, f"{place}.{name}")
+                else:
+                    errors.append(
+                        ConfigError(f"{place}.{name}", f"there is no such setting.{did_you_mean(name, _ADDRESSES)}")
+                    )
+    return errors
+
+
+def environment_proxy(environ: Mapping[str, str], addresses: list[str]) -> Given | None:
+    """HTTPS_PROXY, else ALL_PROXY, unless what is talked to is excepted by NO_PROXY or is this machine."""
     hosts = [urlsplit(address).hostname or "" for address in addresses] or ["fapi.binance.com"]
     lower = {name.lower(): value for name, value in environ.items()}
     rules = {"no": lower.get("no_proxy", "")}
     if any(host in ("localhost", "127.0.0.1", "::1") or proxy_bypass_environment(host, rules) for host in hosts):
         return None
-    value = lower.get("https_proxy", "").strip()
-    return Given(value if "://" in value else f"http://{value}", "environment HTTPS_PROXY") if value else None
+    for name in ("https_proxy", "all_proxy"):
+        if value := lower.get(name, "").strip():
+            return Given(value if "://" in value else f"http://{value}", f"environment {name.upper()}")
+    return None
 
 
 def _without_meaning(values: dict[str, object], settings_of: Level, feeds: tuple[Feed, ...]) -> list[str]:
@@ -208,13 +240,14 @@ def load_settings(
         remedy = "it is a file; name the directory it is in" if home.exists() else "create it first"
         raise UsageError(f"directory {home} cannot be used: {remedy}.")
     file_place, from_file, file_warnings = read_file(home, tables=_OTHER_TABLES)
+    table_errors = _of_markets(from_file, file_place)
     from_environment, environment_warnings = read_environment(environ, OPTIONS)
     levels = [from_file, from_environment, read_flags(flags or {})]
     if instead and not any({"feeds", "interval", "trade_type"} & level.keys() for level in levels):
         levels.insert(0, {"feeds": Given(instead, "no feed is named")})
     merged: Level = {name: given for level in levels for name, given in level.items()}
 
-    errors: list[UsageError] = [*unknown_names(from_file, OPTIONS), *_wrong_types(from_file)]
+    errors: list[UsageError] = [*table_errors, *unknown_names(from_file, OPTIONS), *_wrong_types(from_file)]
     feeds, feed_errors, feed_warnings = _choose_feeds(levels, file_place)
     errors += feed_errors
     given = {name: value for name, value in merged.items() if name in OPTIONS}
@@ -223,8 +256,8 @@ def load_settings(
     if feeds is not None:
         given["feeds"] = feeds
     if "proxy" not in given:
-        addresses = [str(given[name].value) for name in ("rest_url", "ws_url") if name in given]
-        if proxy := _environment_proxy(environ, addresses):
+        addresses = [str(given[name].value) for name in _ADDRESSES if name in given]
+        if proxy := environment_proxy(environ, addresses):
             given["proxy"] = proxy
     if "db" in given and isinstance(given["db"].value, str | Path):
         base = home if given["db"] is from_file.get("db") else Path()

@@ -98,7 +98,11 @@ class RateLimited(ExchangeError):
 
 
 class Blocked(ExchangeError):
-    """451 or 403: the exchange or its firewall does not serve this address."""
+    """451 (`by_law`) or 403: the exchange or its firewall does not serve this address."""
+
+    def __init__(self, message: str, *, by_law: bool = False) -> None:
+        self.by_law = by_law
+        super().__init__(message)
 
 
 class Malformed(ExchangeError):

@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from bmacdb.errors import UsageError, did_you_mean
-from bmacdb.model import Feed
+from bmacdb.model import Feed, Market
 from bmacdb.offset import Resampling, parse_resampling
 from bmacdb.sources import mask_url
 from bmacdb.symbols import parse_feed
@@ -47,9 +47,11 @@ OPTIONS: dict[str, str] = {
     "rest_settle_sec": "seconds, from 0 to 40",
     "num_rest_fetchers": "a whole number from 1 to 64",
     "num_socket_listeners": "a whole number from 1 to 64",
-    "rest_url": "an address like https://host:port",
-    "ws_url": "an address like wss://host:port",
-    "proxy": "an address like http://host:port",
+    "rest_url": "an address like https://host:port or https://host/path",
+    "ws_url": "an address like wss://host:port or wss://host/path",
+    **{f"{market}_rest_url": f"rest_url of {market} alone" for market in Market},
+    **{f"{market}_ws_url": f"ws_url of {market} alone" for market in Market},
+    "proxy": "an address like http://host:port or socks5h://host:port",
     "periods": "a whole number, 1 or more",
     "log_format": "text or json",
     "timezone": "the name of a time zone, like Asia/Shanghai or UTC",
@@ -173,7 +175,10 @@ def _zone(value: object) -> object:
         raise ValueError(f"{mask_url(value)!r} is no time zone (Asia/Shanghai and UTC are).{hint}") from exc
 
 
-def _address(value: str | None, schemes: tuple[str, str]) -> str | None:
+_PROXIES = ("http", "https", "socks5h", "socks5", "socks4a", "socks4")
+
+
+def _address(value: str | None, schemes: tuple[str, ...], *, path: bool = True) -> str | None:
     if value is None:
         return None
     try:
@@ -187,14 +192,15 @@ def _address(value: str | None, schemes: tuple[str, str]) -> str | None:
         rest = value.partition("://")[2] or value
         better = schemes[1] if parts.scheme in ("https", "wss") else plain
         hint = f" Did you mean {mask_url(f'{better}://{rest}')}?" if rest else ""
-        raise ValueError(f"{shown!r} is not an address like {plain}://host:port or {schemes[1]}://host:port.{hint}")
-    if parts.path.strip("/") or parts.query or parts.fragment:
+        wanted = " or ".join(f"{scheme}://host:port" for scheme in schemes[:3])
+        raise ValueError(f"{shown!r} is not an address like {wanted}.{hint}")
+    if parts.query or parts.fragment or (parts.path.strip("/") and not path):
         secret = "@" in value and "@" not in parts.netloc  # a password with a slash in it
         hint = "" if secret else f" Did you mean {mask_url(f'{parts.scheme}://{parts.netloc}')}?"
-        raise ValueError(f"{shown!r} has a path, and paths stay the exchange's own.{hint}")
+        raise ValueError(f"{shown!r} has {'a query' if path else 'a path'}, which cannot be used.{hint}")
     if port == 0:
         raise ValueError(f"{shown!r} has port 0")
-    return f"{parts.scheme}://{parts.netloc}"
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
 Whole = Annotated[int, BeforeValidator(_number)]
@@ -243,6 +249,12 @@ class Settings(BaseModel):
     num_socket_listeners: Whole = Field(default=8, ge=1, le=64)
     rest_url: str | None = None
     ws_url: str | None = None
+    spot_rest_url: str | None = None
+    spot_ws_url: str | None = None
+    usdt_futures_rest_url: str | None = None
+    usdt_futures_ws_url: str | None = None
+    coin_futures_rest_url: str | None = None
+    coin_futures_ws_url: str | None = None
     proxy: str | None = None
     periods: Whole | None = Field(default=None, ge=1)
     log_format: Literal["text", "json"] = "text"
@@ -266,12 +278,12 @@ class Settings(BaseModel):
             raise ValueError(f"{keep} is less than num_candles, which readers rely on. The nearest is {least}")
         return keep
 
-    @field_validator("rest_url")
+    @field_validator("rest_url", *(f"{market}_rest_url" for market in Market))
     @classmethod
     def _http_address(cls, value: str | None) -> str | None:
         return _address(value, ("http", "https"))
 
-    @field_validator("ws_url")
+    @field_validator("ws_url", *(f"{market}_ws_url" for market in Market))
     @classmethod
     def _websocket_address(cls, value: str | None) -> str | None:
         return _address(value, ("ws", "wss"))
@@ -279,7 +291,11 @@ class Settings(BaseModel):
     @field_validator("proxy")
     @classmethod
     def _proxy_address(cls, value: str | None) -> str | None:
-        return _address(value, ("http", "https"))
+        return _address(value, _PROXIES, path=False)
+
+    def addresses(self, market: Market) -> tuple[str | None, str | None]:
+        """The REST and the websocket address that are given for a market alone."""
+        return getattr(self, f"{market}_rest_url"), getattr(self, f"{market}_ws_url")
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
         return [

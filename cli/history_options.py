@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
@@ -306,9 +307,12 @@ async def asking(archive_url: str | None, rest_url: str | None, proxy: str | Non
     """A client of the archive at `archive_url` (None: the real one)."""
     from bmacdb.archive.client import ArchiveClient, ArchiveUrls
     from bmacdb.clock import SystemClock
-    from bmacdb.exchange.rest import open_session
+    from bmacdb.config import environment_proxy
+    from bmacdb.exchange.session import http_proxy, open_session
 
     urls = ArchiveUrls(archive_url)
+    if proxy is None and (given := environment_proxy(os.environ, [urls.listing])):
+        proxy = str(given.value)
     told: set[str] = set()
 
     def tell(error: ExchangeError, seconds: float) -> None:
@@ -316,8 +320,7 @@ async def asking(archive_url: str | None, rest_url: str | None, proxy: str | Non
             told.add(type(error).__name__)
             say(text)
 
-    async with open_session(timeout_s=20.0, endpoints=urls.endpoints) as session:
-        client = ArchiveClient(
-            urls, session=session, clock=SystemClock(), proxy=None if urls.loopback else proxy, told=tell
-        )
+    async with open_session(timeout_s=20.0, endpoints=urls.endpoints, proxy=proxy) as session:
+        straight = None if urls.loopback else http_proxy(proxy)
+        client = ArchiveClient(urls, session=session, clock=SystemClock(), proxy=straight, told=tell)
         yield Asking(client, session, rest_url, proxy)

@@ -14,6 +14,7 @@ from typing import IO
 
 from bmacdb.config import Settings
 from bmacdb.errors import BmacdbError
+from bmacdb.model import Market
 
 __all__ = ["StandIn", "rehearsing", "stand_in"]
 
@@ -82,6 +83,7 @@ def rehearsing(
                 "ws_url": exchange.ws_url,
                 "clock_rate": exchange.speed,
                 "proxy": None,
+                **{f"{market}_{kind}": None for market in Market for kind in ("rest_url", "ws_url")},
             }
         )
 

@@ -88,10 +88,18 @@ def run(
         Text, typer.Option(metavar="NAME", help="Of these files: parquet or feather [default: parquet].")
     ] = None,
     rest_url: Annotated[
-        Text, typer.Option(metavar="URL", help="Scheme, host and port in place of the exchange's REST addresses.")
+        Text, typer.Option(metavar="URL", help="An address in place of the exchange's REST addresses.")
     ] = None,
     ws_url: Annotated[Text, typer.Option(metavar="URL", help="The same for its websockets.")] = None,
-    proxy: Annotated[Text, typer.Option(metavar="URL", help="An HTTP proxy [default: HTTPS_PROXY].")] = None,
+    spot_rest_url: Annotated[Text, typer.Option(metavar="URL", help="--rest-url for one market.")] = None,
+    spot_ws_url: Annotated[Text, typer.Option(metavar="URL", help="--ws-url for one market.")] = None,
+    usdt_futures_rest_url: Annotated[Text, typer.Option(metavar="URL")] = None,
+    usdt_futures_ws_url: Annotated[Text, typer.Option(metavar="URL")] = None,
+    coin_futures_rest_url: Annotated[Text, typer.Option(metavar="URL")] = None,
+    coin_futures_ws_url: Annotated[Text, typer.Option(metavar="URL")] = None,
+    proxy: Annotated[
+        Text, typer.Option(metavar="URL", help="An HTTP or SOCKS proxy [default: HTTPS_PROXY, ALL_PROXY].")
+    ] = None,
     periods: Annotated[
         Text, typer.Option(metavar="N", help="Stop after N complete run times [default: go on until stopped].")
     ] = None,
@@ -141,6 +149,12 @@ def run(
         "save_type": save_type,
         "rest_url": rest_url,
         "ws_url": ws_url,
+        "spot_rest_url": spot_rest_url,
+        "spot_ws_url": spot_ws_url,
+        "usdt_futures_rest_url": usdt_futures_rest_url,
+        "usdt_futures_ws_url": usdt_futures_ws_url,
+        "coin_futures_rest_url": coin_futures_rest_url,
+        "coin_futures_ws_url": coin_futures_ws_url,
         "proxy": proxy,
         "periods": periods,
         "log_format": log_format,

@@ -74,6 +74,9 @@ def render(found: Status) -> str:
     if found.uri is not None:
         details.append(found.uri)
     lines.append("  " + ", ".join(details))
+    for market, at in (found.addresses or {}).items():
+        heard = "" if at["delivers"] else " (no candle yet)"
+        lines.append(f"  {market}: {at['rest']}, {at['stream']}{heard}")
     for feed in found.feeds:
         lines += ["", *_feed(feed, found.now_ms)]
     return "\n".join(lines)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from bmacdb.config import OPTIONS, Settings, load_settings
 from bmacdb.errors import ConfigError, UsageError
+from bmacdb.model import Market
 
 TOML = "bmacdb.toml"
 JSON = "config.json"
@@ -230,9 +231,10 @@ def test_funding_on_spot_is_switched_off_with_a_warning(tmp_path: Path) -> None:
         ('log_format = "jsn"', ["line 2: log_format", "Did you mean json?"]),
         ('timezone = "asia/shangai"', ["line 2: timezone", "Did you mean Asia/Shanghai?"]),
         ('rest_url = "localhost:90"', ["line 2: rest_url", "Did you mean http://localhost:90?"]),
-        ('rest_url = "https://h/fapi"', ["line 2: rest_url", "has a path", "Did you mean https://h?"]),
+        ('rest_url = "https://h?x=1"', ["line 2: rest_url", "has a query", "Did you mean https://h?"]),
+        ('proxy = "http://h:1/path"', ["line 2: proxy", "has a path", "Did you mean http://h:1?"]),
         ('ws_url = "https://h:1"', ["line 2: ws_url", "Did you mean wss://h:1?"]),
-        ('proxy = "socks5://h:1"', ["line 2: proxy", "http://h:1"]),
+        ('proxy = "ftp://h:1"', ["line 2: proxy", "http://h:1"]),
         ("periods = 0", ["line 2: periods", "1 or more"]),
         ('db = "no/such/place.duckdb"', ["line 2: db", "does not exist"]),
         ('db = "."', ["line 2: db", "is a directory"]),
@@ -360,6 +362,46 @@ def test_the_environments_proxy_is_used_but_never_for_this_machine(tmp_path: Pat
     assert load(tmp_path, environ, proxy="http://other:2", **FEED).proxy == "http://other:2"
     assert load(tmp_path, environ, rest_url="http://127.0.0.1:5", **FEED).proxy is None
     assert load(tmp_path, environ | {"NO_PROXY": ".binance.com"}, **FEED).proxy is None
+
+
+def test_all_proxy_is_used_where_https_proxy_is_not_given(tmp_path: Path) -> None:
+    """As curl has it, in either case of letters; SOCKS proxies too."""
+    environ = {"ALL_PROXY": "socks5h://h:1"}
+    assert load(tmp_path, environ, **FEED).proxy == "socks5h://h:1"
+    assert load(tmp_path, environ | {"https_proxy": "http://h:2"}, **FEED).proxy == "http://h:2"
+    assert load(tmp_path, {"all_proxy": "h:3"}, **FEED).proxy == "http://h:3"
+    assert load(tmp_path, environ | {"no_proxy": "*"}, **FEED).proxy is None
+
+
+def test_each_market_may_have_addresses_of_its_own(tmp_path: Path) -> None:
+    """In the file as tables, in the environment and as flags by name; the later wins, the others stay."""
+    (tmp_path / "bmacdb.toml").write_text(
+        'rest_url = "https://all"\n[exchange.spot]\nrest_url = "https://spot/relay/"\nws_url = "wss://spot"\n'
+        '[exchange.coin_futures]\nws_url = "wss://coin/stream"\n'
+    )
+    settings = load(tmp_path, {"BMACDB_USDT_FUTURES_REST_URL": "https://usdt"}, spot_ws_url="wss://flag", **FEED)
+    assert settings.rest_url == "https://all"
+    assert settings.addresses(Market.SPOT) == ("https://spot/relay", "wss://flag")
+    assert settings.addresses(Market.USDT_FUTURES) == ("https://usdt", None)
+    assert settings.addresses(Market.COIN_FUTURES) == (None, "wss://coin/stream")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[exchange.spott]\nrest_url = "https://h"', ["exchange.spott", "no such market", "Did you mean spot?"]),
+        ('[exchange.spot]\nrest_ur = "https://h"', ["exchange.spot.rest_ur", "Did you mean rest_url?"]),
+        ('[exchange.spot]\nrest_url = "h"', ["exchange.spot.rest_url", "Did you mean http://h?"]),
+        ('[exchange]\nspot = "https://h"', ["exchange.spot", "a table with rest_url and ws_url"]),
+        ('exchange = "https://h"', ["exchange", "a table of markets"]),
+    ],
+)
+def test_a_wrong_address_of_a_market_is_told_with_its_place(tmp_path: Path, text: str, told: list[str]) -> None:
+    (tmp_path / "bmacdb.toml").write_text(text)
+    message = refused(tmp_path, **FEED)
+    assert "bmacdb.toml" in message
+    for part in told:
+        assert part in message
 
 
 def test_a_directory_that_is_none_is_told(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ class ArchiveUrls:
     @property
     def loopback(self) -> bool:
         """Whether the archive is on this machine: no proxy could reach it."""
-        return self.endpoints is not None and self.endpoints.loopback
+        return self.endpoints is not None and self.endpoints.is_loopback()
 
     @property
     def listing(self) -> str:

@@ -10,6 +10,7 @@ import aiohttp
 from bmacdb.clock import ServerClock
 from bmacdb.doctor.finding import Finding, fail, ok, warn
 from bmacdb.errors import Blocked, ExchangeError, RateLimited
+from bmacdb.exchange.addresses import Addresses
 from bmacdb.exchange.connection import Observer
 from bmacdb.exchange.endpoints import Endpoints
 from bmacdb.exchange.limit import RequestWindow, WeightBudget
@@ -26,6 +27,7 @@ __all__ = ["look_at_exchange"]
 _SKEW_MS = 1000.0
 _SLOW_MS = 1000.0
 _STREAMS = 200
+_ADDRESSES = 2  # so many of a market's websocket addresses are tried
 _LIMITS = {Market.SPOT: 6000, Market.USDT_FUTURES: 2400, Market.COIN_FUTURES: 2400}
 
 
@@ -34,10 +36,10 @@ async def look_at_exchange(settings: Settings, *, patience_s: float = 15.0) -> A
 
     It asks for a few units of weight, and waits `patience_s` seconds at most for the first frame of each market.
     """
-    endpoints = Endpoints(settings.rest_url, settings.ws_url)
+    endpoints = Endpoints.of(settings)
     clock = ServerClock(rate=settings.clock_rate)
     told_clock = False
-    async with open_session(endpoints=endpoints, timeout_s=settings.http_timeout_sec) as session:
+    async with open_session(endpoints=endpoints, timeout_s=settings.http_timeout_sec, proxy=settings.proxy) as session:
         for market in dict.fromkeys(feed.market for feed in settings.feeds):
             looking = _Market(market, settings, endpoints, session, clock, patience_s)
             async for finding in looking.look():
@@ -69,10 +71,12 @@ class _Market:
         clock: ServerClock,
         patience_s: float,
     ) -> None:
-        self._market, self._settings, self._endpoints = market, settings, endpoints
+        self._market, self._settings = market, settings
+        self._told: list[str] = []
+        self._addresses = Addresses(market, endpoints, told=self._told.append)
         self._session, self._clock, self._patience_s = session, clock, patience_s
         self._feeds = [feed for feed in settings.feeds if feed.market is market]
-        self._proxy = None if endpoints.loopback else settings.proxy
+        self._proxy = None if endpoints.is_loopback(market) else settings.proxy
         self._budget = WeightBudget(_LIMITS[market], clock=clock)
         self._client = RestClient(
             market,
@@ -82,12 +86,12 @@ class _Market:
             budget=self._budget,
             funding_window=RequestWindow(clock=clock),
             timeout_s=settings.http_timeout_sec,
-            proxy=settings.proxy,
+            proxy=self._proxy,
+            addresses=self._addresses,
         )
 
     async def look(self) -> AsyncIterator[Finding]:
         name = f"{self._market} REST"
-        url = mask_url(self._endpoints.rest(self._market))
         try:
             await self._client.server_time()  # connects
             started = self._clock.monotonic()
@@ -98,7 +102,7 @@ class _Market:
             yield fail(name, str(error), self._remedy(error))
             return
         slow = took_ms > _SLOW_MS
-        yield (warn if slow else ok)(name, f"{url} answers within {took_ms:.0f} ms")
+        yield (warn if slow else ok)(name, f"{self._addresses.rest} answers within {took_ms:.0f} ms{self._turns()}")
         yield self._weight()
         for feed in self._feeds:
             yield self._symbols(feed, info.symbols)
@@ -125,9 +129,15 @@ class _Market:
             )
         return ok(feed.name, f"{count} symbols trade")
 
+    def _turns(self) -> str:
+        """Which addresses had to be tried before."""
+        told = "".join(f"; {text.partition(': ')[2].rstrip('.')}" for text in self._told)
+        self._told.clear()
+        return told
+
     async def _stream(self, symbols: tuple[SymbolInfo, ...]) -> Finding:
-        """The recorder's own listener, until it has heard something."""
-        name, url = f"{self._market} websocket", mask_url(self._endpoints.stream(self._market))
+        """The recorder's own listener, until it has heard something; where it hears nothing, at the next address."""
+        name = f"{self._market} websocket"
         feed = self._feeds[0]
         trading = sorted(select(feed, symbols))[:_STREAMS]
         told: list[str] = []
@@ -137,30 +147,49 @@ class _Market:
 
         observer = Observer(closed, lost=lambda error: told.append(str(error)), told=told.append)
         listener = CandleListener(
-            feed, 0, url=url, session=self._session, clock=self._clock, observer=observer, proxy=self._proxy
+            feed,
+            0,
+            addresses=self._addresses,
+            session=self._session,
+            clock=self._clock,
+            observer=observer,
+            proxy=self._proxy,
         )
         listener.change(trading)
-        started = self._clock.monotonic()
         listening = asyncio.create_task(listener.run())
         try:
-            while (waited := self._clock.monotonic() - started) < self._patience_s:
-                if listener.status().state == "receiving":
-                    return ok(
-                        name,
-                        f"{url} sends: the first frame of {min(len(trading), _STREAMS)} streams after {waited:.1f} s",
-                    )
-                await asyncio.sleep(0.02)
+            for _ in range(_ADDRESSES):
+                url = self._addresses.stream
+                waited = await self._first_frame(listener)
+                if waited is not None:
+                    text = f"{self._addresses.stream} sends: the first frame of {len(trading)} streams"
+                    return ok(name, f"{text} after {waited:.1f} s{self._turns()}")
+                if (state := listener.status().state) == "connecting":
+                    self._addresses.unreachable(url, at_once=True)
+                else:
+                    listener.mistrust(f"nothing for {self._patience_s:.0f} s")
+                if url == self._addresses.stream:
+                    break
         finally:
             listening.cancel()
             await asyncio.wait({listening})
-        if listener.status().state == "connecting" or told:
+        if state == "connecting":
             why = told[-1].partition(": ")[2] or told[-1] if told else "no answer"
-            return fail(name, why, self._reach_remedy())
+            return fail(name, why + self._turns(), self._reach_remedy())
         return warn(
             name,
-            f"{url} accepts {len(trading)} streams and sends nothing for {self._patience_s:.0f} s",
+            f"{url} accepts {len(trading)} streams and sends nothing for {self._patience_s:.0f} s{self._turns()}",
             "A quiet market may be silent for so long; another one is not: a proxy or firewall may hold frames back.",
         )
+
+    async def _first_frame(self, listener: CandleListener) -> float | None:
+        """Seconds until the listener has heard something; None where it does not."""
+        started = self._clock.monotonic()
+        while (waited := self._clock.monotonic() - started) < self._patience_s:
+            if listener.status().state == "receiving":
+                return waited
+            await asyncio.sleep(0.02)
+        return None
 
     def _remedy(self, error: ExchangeError) -> str:
         if isinstance(error, Blocked):

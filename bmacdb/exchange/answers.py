@@ -52,7 +52,11 @@ def error_of(market: Market, what: str, status: int, body: bytes) -> ExchangeErr
     error = parse_error(body)
     said = f"{error[1]} ({error[0]})" if error is not None else excerpt(body) if body else "nothing more"
     if status in (403, 451):
-        return Blocked(f"{what}: the exchange does not serve this address (HTTP {status}: {said}). {_remedy(market)}")
+        by_law = status == 451
+        remedy = _remedy(market) if by_law else _FIREWALL
+        return Blocked(
+            f"{what}: the exchange does not serve this address (HTTP {status}: {said}). {remedy}", by_law=by_law
+        )
     if status >= 500:
         return Unreachable(f"{what}: the exchange failed (HTTP {status}: {said})")
     if status == 407:
@@ -64,9 +68,16 @@ def error_of(market: Market, what: str, status: int, body: bytes) -> ExchangeErr
     return Rejected(f"{what}: the exchange refused: {said}", code=error[0])
 
 
+_FIREWALL = (
+    "The exchange's firewall does so for a while after too many requests: stop whatever else asks from this address, "
+    "use another one (--proxy or HTTPS_PROXY), or rehearse without it (--simulate)."
+)
+
+
 def _remedy(market: Market) -> str:
     hosts = (
-        "the data-only hosts (--rest-url https://data-api.binance.vision --ws-url wss://data-stream.binance.vision), "
+        "the data-only hosts (--spot-rest-url https://data-api.binance.vision --spot-ws-url "
+        "wss://data-stream.binance.vision), "
         if market is Market.SPOT
         else ""
     )

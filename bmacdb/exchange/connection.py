@@ -45,6 +45,7 @@ class Connection:
 
     def __init__(
         self,
+        url: str,
         socket: aiohttp.ClientWebSocketResponse[Literal[False]],
         feed: Feed,
         clock: Clock,
@@ -53,6 +54,7 @@ class Connection:
         leaving: Callable[[], None] = lambda: None,
     ) -> None:
         """`leaving` is called when the exchange announces the end of this connection."""
+        self.url = url
         self._socket, self._feed, self._clock, self._observer = socket, feed, clock, observer
         self._leaving = leaving
         self.announced_end = False

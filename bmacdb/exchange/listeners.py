@@ -73,7 +73,7 @@ class Listeners:
         for listener, silent in by_listener.items():
             again = {s for s in silent if s in self._doubted and not self.heard_since(s, self._doubted[s])}
             if again or 2 * len(silent) > len(listener.symbols):
-                listener.renew(f"{len(silent)} of {len(listener.symbols)} streams are silent")
+                listener.mistrust(f"{len(silent)} of {len(listener.symbols)} streams are silent")
                 for symbol in silent:
                     self._doubted.pop(symbol, None)
             else:

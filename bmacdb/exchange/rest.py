@@ -19,10 +19,12 @@ import aiohttp
 import msgspec
 
 from bmacdb.clock import Clock, ServerClock
-from bmacdb.errors import ExchangeError, Malformed, RateLimited, Unreachable, UsageError
+from bmacdb.errors import Blocked, ExchangeError, Malformed, RateLimited, Unreachable, UsageError
+from bmacdb.exchange.addresses import Addresses
 from bmacdb.exchange.answers import error_of, is_refusal, retry_at_ms, used_weight
 from bmacdb.exchange.endpoints import Endpoints
 from bmacdb.exchange.limit import Lease, RequestWindow, WeightBudget
+from bmacdb.exchange.session import http_proxy, open_session
 from bmacdb.exchange.wire import (
     ExchangeInfo,
     RestBar,
@@ -62,6 +64,7 @@ changed 2 to 10 seconds after their close (node-binance-api#585, freqtrade#12460
 
 _OFF_LOOP_BYTES = 100_000  # a larger body takes milliseconds to decode, and the event loop has frames to read
 _BACKOFF_S = (0.5, 30.0)
+_BLOCKED_S = (30.0, 900.0)  # a firewall that is asked often stays shut
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 T = TypeVar("T")
@@ -72,21 +75,6 @@ def kline_weight(market: Market, limit: int) -> int:
     if market is Market.SPOT:
         return 2
     return 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1000 else 10
-
-
-def open_session(*, timeout_s: float = 5.0, endpoints: Endpoints | None = None) -> aiohttp.ClientSession:
-    """A session for REST and websockets that keeps its connections and heeds HTTPS_PROXY.
-
-    `timeout_s` is for connecting and for the first answer: a websocket may be silent for longer once it is open.
-    With `endpoints` on this machine the proxies of the environment are left out: they could not reach it.
-    """
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0, ttl_dns_cache=60),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": "bmacdb"},
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout_s, sock_read=timeout_s),
-        trust_env=endpoints is None or not endpoints.loopback,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +100,20 @@ class RestClient:
         timeout_s: float = 5.0,
         proxy: str | None = None,
         settle_ms: int = SETTLE_MS,
+        addresses: Addresses | None = None,
     ) -> None:
-        """Bars younger than `settle_ms` when they are asked for come as provisional ones."""
+        """Bars younger than `settle_ms` when they are asked for come as provisional ones.
+
+        `addresses` are those that others who talk to the market share (None: this client is alone).
+        """
         self.market = market
-        self._base = endpoints.rest(market)
+        self._addresses = addresses or Addresses(market, endpoints)
         self._session, self._clock, self._budget, self._funding_window = session, clock, budget, funding_window
         self._timeout_s, self._settle_ms = timeout_s, settle_ms
-        self._proxy = None if endpoints.loopback else proxy or None
+        self._proxy = None if endpoints.is_loopback(market) else http_proxy(proxy)
 
     def __repr__(self) -> str:
-        return f"<RestClient {self.market} {self._base} {self._budget!r}>"
+        return f"<RestClient {self.market} {self._addresses.rest} {self._budget!r}>"
 
     async def server_time(self) -> int:
         """The exchange's time in milliseconds; the clock takes it into account."""
@@ -260,8 +252,13 @@ class RestClient:
         """The body of a request that was served."""
         what = f"{self.market} {path}{''.join(f' {params[name]}' for name in ('symbol', 'interval') if name in params)}"
         timeout_s = self._timeout_s * patience
+        base = self._addresses.rest
         try:
             return await self._ask(path, params, what, weight=weight, urgent=urgent, timeout_s=timeout_s)
+        except Blocked as error:
+            elsewhere = self._addresses.rest != base or (error.by_law and self._addresses.blocked(base))
+            if not elsewhere:
+                raise
         except Unreachable as error:
             # (What has no weight has a limit of requests instead, and took leave for one.)
             if not weight or not isinstance(error.__cause__, _HungUp):
@@ -275,7 +272,7 @@ class RestClient:
             sent = self._clock.monotonic()
             with _translated(what, timeout_s):
                 async with self._session.get(
-                    f"{self._base}/{path}",
+                    f"{self._addresses.rest}/{path}",
                     params=params,
                     proxy=self._proxy,
                     timeout=aiohttp.ClientTimeout(total=timeout_s),
@@ -390,11 +387,11 @@ async def retrying(
     """`ask()` until it is answered, pausing between; after `attempts` (None: never) the last error is raised.
 
     Pauses grow from 0.5 to 30 s, of real time and jittered, so that many do not ask again at once; when rate limited it
-    waits as long as the exchange wants. `told` gets each error and the seconds until the next attempt. What the
-    exchange has refused for good (Rejected) is raised at once.
+    waits as long as the exchange wants, when blocked from 30 s to a quarter of an hour. `told` gets each error and the
+    seconds until the next attempt. What the exchange has refused for good (Rejected) is raised at once.
     """
     wait_s, longest_s = _BACKOFF_S
-    tried = 0
+    tried = blocked = 0
     while True:
         try:
             return await ask()
@@ -406,6 +403,12 @@ async def retrying(
         if isinstance(failure, RateLimited):
             _tell(told, failure, max(failure.until_ms - clock.now_ms(), 0) / 1000)
             await clock.sleep_until(failure.until_ms)
+        elif isinstance(failure, Blocked):
+            blocked += 1
+            least_s, most_s = _BLOCKED_S
+            pause_s = min(least_s * 2 ** min(blocked - 1, 10), most_s) * random.uniform(0.75, 1.25)
+            _tell(told, failure, pause_s)
+            await clock.sleep(pause_s)
         else:
             pause_s = wait_s * random.uniform(0.5, 1.0)
             _tell(told, failure, pause_s)

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import aiohttp
 
 from bmacdb.clock import Clock
+from bmacdb.exchange.addresses import Addresses
 from bmacdb.exchange.connection import GOODBYE_S, Connection, Observer
 from bmacdb.exchange.limit import RequestWindow, connect_window
+from bmacdb.exchange.session import http_proxy
 from bmacdb.model import Feed
 
 __all__ = ["CandleListener", "ListenerStatus"]
@@ -51,7 +53,7 @@ class CandleListener:
         feed: Feed,
         group: int,
         *,
-        url: str,
+        addresses: Addresses,
         session: aiohttp.ClientSession,
         clock: Clock,
         observer: Observer,
@@ -61,7 +63,8 @@ class CandleListener:
     ) -> None:
         """`connects` is the leave to connect that all listeners of this process share (None: this one is alone)."""
         self.feed, self.group, self.symbols = feed, group, set[str]()
-        self._url, self._session, self._clock, self._observer, self._proxy = url, session, clock, observer, proxy
+        self._addresses, self._session, self._clock, self._observer = addresses, session, clock, observer
+        self._proxy = http_proxy(proxy)
         self._leave = connects or connect_window(clock)
         self._random = random.Random(seed)
         self._changed = asyncio.Event()
@@ -92,6 +95,12 @@ class CandleListener:
         """Replace the connection by a new one, without a hole between them."""
         self._renewal = reason
         self._changed.set()
+
+    def mistrust(self, reason: str) -> None:
+        """Replace the connection: most of its streams owe a bar, and its address may be one that never delivers."""
+        if self._connection is not None and not self._connection.receiving:
+            self._addresses.silent(self._connection.url)
+        self.renew(reason)
 
     def last_heard(self, symbol: str) -> float | None:
         """When (monotonic seconds) the stream of `symbol` last spoke on the present connection."""
@@ -172,17 +181,23 @@ class CandleListener:
             await self._clock.sleep(paused)
             with await self._leave.acquire(urgent=not paused):
                 self._connects += 1
+                url = self._addresses.stream
                 try:
-                    return await self._connect_once()
+                    return await self._connect_once(url)
                 except aiohttp.WSServerHandshakeError as error:
+                    if error.status == 451:
+                        self._addresses.blocked(url)
+                    elif error.status == 404:
+                        self._addresses.silent(url)
                     stern = error.status in _STERN_STATUS
-                    self._failed(f"cannot connect to {self._url} (HTTP {error.status})", stern=stern)
+                    self._failed(f"cannot connect to {url} (HTTP {error.status})", stern=stern)
                 except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                    self._failed(f"cannot connect to {self._url} ({_describe(error)})")
+                    self._addresses.unreachable(url)
+                    self._failed(f"cannot connect to {url} ({_describe(error)})")
 
-    async def _connect_once(self) -> Connection:
+    async def _connect_once(self, url: str) -> Connection:
         socket = await self._session.ws_connect(
-            self._url,
+            url,
             proxy=self._proxy,
             compress=0,
             decode_text=False,
@@ -191,7 +206,7 @@ class CandleListener:
             timeout=aiohttp.ClientWSTimeout(ws_close=GOODBYE_S),
         )
         self._renewal = None
-        connection = Connection(socket, self.feed, self._clock, self._observer, leaving=self._changed.set)
+        connection = Connection(url, socket, self.feed, self._clock, self._observer, leaving=self._changed.set)
         self._open.add(connection)
         try:
             await connection.reconcile(self.symbols)
@@ -217,6 +232,8 @@ class CandleListener:
         lifetime = _LIFETIME_MS * self._random.uniform(0.96, 1.0)  # groups do not renew all at once
         while True:
             await self._wait_for_change(reading)
+            if connection.receiving:
+                self._addresses.delivered(connection.url)
             if reading.done():
                 return reading.result()
             if connection.announced_end:
@@ -234,6 +251,7 @@ class CandleListener:
             if self._clock.now_ms() - connection.opened_ms > lifetime:
                 return "the connection nears the age at which the exchange ends it"
             if (silent := self._silence(connection)) is not None:
+                self._addresses.silent(connection.url)
                 return f"no frame for {silent:.0f} s"
 
     def _silence(self, connection: Connection) -> float | None:

@@ -16,6 +16,7 @@ PROOF_AGE_MS = 10 * MINUTE_MS
 hours by minutes."""
 
 _RETRY_S = (20, 60, 120, 300, 600, 1800, 3600)
+_REFUSED_S = 7 * 86_400
 
 
 def _retry_after_ms(attempts: int) -> int:
@@ -69,6 +70,7 @@ class _Open:
     gap: Gap
     due_ms: int
     attempts: int = 0
+    refused_ms: int | None = None  # since when the exchange refuses to talk about it
 
 
 class GapBook:
@@ -160,6 +162,9 @@ class GapBook:
                     yield symbol, start_ms, end_ms
 
     def postpone(self, symbol: str, now_ms: int) -> None:
-        """The exchange refuses to talk about `symbol`: ask rarely."""
+        """The exchange refuses to talk about `symbol`: ask ever more rarely, from once in an hour to once in a week."""
         for known in self._open.get(symbol, ()):
-            known.due_ms = max(known.due_ms, now_ms + _RETRY_S[-1] * 1000)
+            known.refused_ms = now_ms if known.refused_ms is None else known.refused_ms
+            # As long again as it has been refused so far: that doubles each time, however many pages were refused.
+            pause_ms = min(max(now_ms - known.refused_ms, _RETRY_S[-1] * 1000), _REFUSED_S * 1000)
+            known.due_ms = max(known.due_ms, now_ms + pause_ms)

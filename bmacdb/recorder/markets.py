@@ -9,6 +9,7 @@ import aiohttp
 from bmacdb.clock import ServerClock
 from bmacdb.config import Settings
 from bmacdb.errors import ExchangeError, Malformed
+from bmacdb.exchange.addresses import Addresses
 from bmacdb.exchange.connection import Observer
 from bmacdb.exchange.endpoints import Endpoints
 from bmacdb.exchange.limit import RequestWindow, WeightBudget, connect_window
@@ -29,9 +30,17 @@ class Markets:
     """A desk for each market that is recorded, and a weight budget for those whose weight is counted together."""
 
     def __init__(
-        self, settings: Settings, *, clock: ServerClock, endpoints: Endpoints, session: aiohttp.ClientSession
+        self,
+        settings: Settings,
+        *,
+        clock: ServerClock,
+        endpoints: Endpoints,
+        session: aiohttp.ClientSession,
+        told: Callable[[str], None],
     ) -> None:
+        """`told` hears when an address takes the place of another."""
         self._settings, self._clock, self._endpoints, self._session = settings, clock, endpoints, session
+        self._addresses: dict[Market, Addresses] = {}
         self._budgets: dict[str, WeightBudget] = {}
         self._desks: dict[Market, MarketDesk] = {}
         self._fetchers: dict[str, RestFetchers] = {}
@@ -40,6 +49,7 @@ class Markets:
         for market in {feed.market: None for feed in settings.feeds}:
             group = _counted_together(market)
             budget = self._budgets.setdefault(group, WeightBudget(_LIMITS[group], clock=clock))
+            self._addresses[market] = Addresses(market, endpoints, told=told)
             client = RestClient(
                 market,
                 endpoints=endpoints,
@@ -49,6 +59,7 @@ class Markets:
                 funding_window=funding_window,
                 timeout_s=settings.http_timeout_sec,
                 proxy=settings.proxy,
+                addresses=self._addresses[market],
                 settle_ms=round(settings.rest_settle_sec * 1000),
             )
             self._desks[market] = MarketDesk(client, budget)
@@ -100,13 +111,20 @@ class Markets:
         return CandleListener(
             feed,
             group,
-            url=self._endpoints.stream(feed.market),
+            addresses=self._addresses[feed.market],
             session=self._session,
             clock=clock,
             observer=Observer(closed, lost=lost, told=told),
             connects=self._connects,
-            proxy=self._settings.proxy,
+            proxy=None if self._endpoints.is_loopback(feed.market) else self._settings.proxy,
         )
+
+    def addresses(self) -> dict[str, object]:
+        """Where each market is asked and listened to, and whether candles have come from there."""
+        return {
+            str(market): {"rest": one.rest, "stream": one.stream, "delivers": one.delivers}
+            for market, one in self._addresses.items()
+        }
 
     def weight(self) -> dict[str, object]:
         """Weight used and allowed in the present minute, by what is counted together."""

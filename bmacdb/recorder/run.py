@@ -65,12 +65,16 @@ async def record(settings: Settings, report: Report) -> Outcome:
     # The store's thread works in Python while a market closes; at the usual 5 ms it would keep the event loop waiting.
     sys.setswitchinterval(0.0005)
     clock = ServerClock(rate=settings.clock_rate)
-    endpoints = Endpoints(settings.rest_url, settings.ws_url)
+    endpoints = Endpoints.of(settings)
     async with (
         metered(settings.metrics_host, settings.metrics_port, report) as (report, meter),
-        open_session(endpoints=endpoints) as session,
+        open_session(endpoints=endpoints, proxy=settings.proxy) as session,
     ):
-        markets = Markets(settings, clock=clock, endpoints=endpoints, session=session)
+
+        def told(text: str) -> None:
+            report(Notice(clock.now_ms(), Severity.WARNING, "address", text))
+
+        markets = Markets(settings, clock=clock, endpoints=endpoints, session=session, told=told)
         recorder = _Recorder(settings, report, clock, markets, meter)
         with stop_signals(recorder.stop):
             return await recorder.run()
@@ -324,7 +328,7 @@ class _Recorder:
     # Telling
 
     def _failed_at_start(self, error: ExchangeError, pause: float) -> None:
-        if isinstance(error, Blocked):
+        if isinstance(error, Blocked) and error.by_law:
             raise error
         self._failed("", error, pause, remedy=_UNREACHABLE if isinstance(error, Unreachable) else "")
 
@@ -349,6 +353,7 @@ class _Recorder:
             "now_ms": self._clock.now_ms(),
             "feeds": {name: feed.info() for name, feed in self._feeds.items()},
             "weight": self._markets.weight(),
+            "addresses": self._markets.addresses(),
             "queue": self._queue.qsize(),
             "malformed_frames": self._frames.total,
             "rss_bytes": self._process.memory_info().rss,

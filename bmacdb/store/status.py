@@ -62,6 +62,7 @@ class Status:
     bytes: int
     wal_bytes: int
     weight: Mapping[str, Any] | None
+    addresses: Mapping[str, Any] | None
     queue: int | None
     rss_bytes: int | None
     skew_ms: float | None
@@ -129,6 +130,7 @@ class Watcher:
             bytes=_size(self.path),
             wal_bytes=_size(self.path.with_name(self.path.name + ".wal")),
             weight=info.get("weight"),
+            addresses=info.get("addresses"),
             queue=info.get("queue"),
             rss_bytes=info.get("rss_bytes"),
             skew_ms=info.get("skew_ms"),

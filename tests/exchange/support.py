@@ -12,6 +12,7 @@ import aiohttp
 from aiohttp import web
 
 from bmacdb.clock import ServerClock
+from bmacdb.exchange.addresses import Addresses
 from bmacdb.exchange.endpoints import Endpoints
 from bmacdb.exchange.limit import RequestWindow, WeightBudget
 from bmacdb.exchange.rest import RestClient, open_session
@@ -113,12 +114,13 @@ async def client_of(
     timeout_s: float = 5.0,
     proxy: str | None = None,
     session: aiohttp.ClientSession | None = None,
+    addresses: Addresses | None = None,
 ) -> AsyncIterator[tuple[RestClient, WeightBudget]]:
     """A client of `server` and its budget."""
     endpoints = server.endpoints if isinstance(server, ScriptedServer) else server
     clock = clock or fixed_clock()
     budget = WeightBudget(2400, clock=clock)
-    async with session or open_session(endpoints=endpoints) as session:
+    async with session or open_session(endpoints=endpoints, proxy=proxy) as session:
         yield (
             RestClient(
                 market,
@@ -129,6 +131,7 @@ async def client_of(
                 funding_window=RequestWindow(clock=clock),
                 timeout_s=timeout_s,
                 proxy=proxy,
+                addresses=addresses,
             ),
             budget,
         )

@@ -18,7 +18,39 @@ def test_the_exchanges_own_addresses() -> None:
     assert endpoints.stream(Market.SPOT) == "wss://stream.binance.com:9443/stream"
     assert endpoints.stream(Market.USDT_FUTURES) == "wss://fstream.binance.com/market/stream"
     assert endpoints.stream(Market.COIN_FUTURES) == "wss://dstream.binance.com/market/stream"
-    assert not endpoints.loopback
+    assert not endpoints.is_loopback()
+
+
+def test_what_takes_the_place_of_an_address() -> None:
+    """Spot: hosts for market data where the law forbids the others, 443 where 9443 is shut. COIN-M: the other path."""
+    endpoints = Endpoints()
+    assert endpoints.rests(Market.SPOT) == ("https://api.binance.com/api/v3", "https://data-api.binance.vision/api/v3")
+    assert endpoints.streams(Market.SPOT) == (
+        "wss://stream.binance.com:9443/stream",
+        "wss://stream.binance.com:443/stream",
+        "wss://data-stream.binance.vision/stream",
+    )
+    assert endpoints.rests(Market.USDT_FUTURES) == ("https://fapi.binance.com/fapi/v1",)
+    assert endpoints.streams(Market.COIN_FUTURES) == (
+        "wss://dstream.binance.com/market/stream",
+        "wss://dstream.binance.com/stream",
+    )
+
+
+def test_a_market_may_have_addresses_of_its_own_and_paths_are_kept() -> None:
+    """The exchange's path follows a given one, unless it is there already."""
+    markets = {Market.SPOT: ("https://relay/spot/", None), Market.COIN_FUTURES: (None, "wss://relay/coin/stream")}
+    endpoints = Endpoints("https://all/x/fapi/v1", "wss://all/y", markets)
+    assert endpoints.rests(Market.SPOT) == ("https://relay/spot/api/v3",)
+    assert endpoints.streams(Market.SPOT) == ("wss://all/y/stream",)
+    assert endpoints.rests(Market.USDT_FUTURES) == ("https://all/x/fapi/v1",)
+    assert endpoints.streams(Market.USDT_FUTURES) == ("wss://all/y/market/stream",)
+    assert endpoints.streams(Market.COIN_FUTURES) == ("wss://relay/coin/stream",)
+
+
+def test_streams_without_names_are_refused() -> None:
+    with pytest.raises(UsageError, match="/stream"):
+        Endpoints(ws_url="wss://relay/ws")
 
 
 def test_given_urls_replace_the_host_and_keep_the_path() -> None:
@@ -26,8 +58,11 @@ def test_given_urls_replace_the_host_and_keep_the_path() -> None:
     endpoints = Endpoints(" http://127.0.0.1:8080/ ", "ws://[::1]:8081")
     assert endpoints.rest(Market.COIN_FUTURES) == "http://127.0.0.1:8080/dapi/v1"
     assert endpoints.stream(Market.SPOT) == "ws://[::1]:8081/stream"
-    assert endpoints.loopback
-    assert not Endpoints("http://127.0.0.1:8080").loopback
+    assert endpoints.is_loopback()
+    assert not Endpoints("http://127.0.0.1:8080").is_loopback()
+    mixed = Endpoints(markets={Market.SPOT: ("http://127.0.0.1:1", "ws://127.0.0.1:1")})
+    assert mixed.is_loopback(Market.SPOT)
+    assert not mixed.is_loopback()
 
 
 @pytest.mark.parametrize(
@@ -44,8 +79,8 @@ def test_given_urls_replace_the_host_and_keep_the_path() -> None:
         "https://host:0",
         "https://ho st",
         "https://[::1",
-        "https://api.binance.com/api/v3",
         "https://api.binance.com?x=1",
+        "https://api.binance.com/api#v3",
     ],
 )
 def test_an_unusable_url_is_named(url: str) -> None:

@@ -238,11 +238,13 @@ async def test_coin_m_always_gets_both_bounds_at_most_200_days_apart(
     "body", [b"<html>WAF</html>", {"code": 0, "msg": "restricted location"}, b""], ids=["html", "json", "empty"]
 )
 async def test_a_blocked_address_is_told_what_to_do(status: int, body: object) -> None:
-    """A proxy, a rehearsal, and on spot the data-only hosts."""
+    """A proxy, a rehearsal, and on spot, where the law is the cause, the data-only hosts."""
     error = await error_of(Answer(body, status=status), Market.SPOT)
     assert isinstance(error, Blocked)
-    for remedy in ("--proxy", "--simulate", "https://data-api.binance.vision", "wss://data-stream.binance.vision"):
+    assert error.by_law == (status == 451)
+    for remedy in ("--proxy", "--simulate"):
         assert remedy in str(error)
+    assert ("--spot-rest-url https://data-api.binance.vision" in str(error)) == (status == 451)
     assert "binance.vision" not in str(await error_of(Answer(body, status=status)))
 
 
@@ -451,7 +453,7 @@ class Asking:
 
 async def test_transient_failures_are_retried_with_growing_pauses() -> None:
     """From half a second to half a minute, jittered, for ever."""
-    asking = Asking(*[Unreachable("no"), Malformed("no"), Blocked("no")] * 8)
+    asking = Asking(*[Unreachable("no"), Malformed("no"), Unreachable("no")] * 8)
     clock = ManualClock(NOW_MS)
     assert await retrying(asking, clock=clock, told=asking.tell, pause=asking.pause) == 7
     assert asking.asked == 25
@@ -460,6 +462,21 @@ async def test_transient_failures_are_retried_with_growing_pauses() -> None:
     assert all(0 < seconds <= 30 for seconds in asking.pauses)
     assert min(asking.pauses[8:]) >= 15
     assert len(set(asking.pauses[:6])) == 6
+
+
+async def test_a_firewall_is_asked_ever_more_rarely() -> None:
+    """403: after half a minute first, in the end four times an hour."""
+    asking, clock = Asking(*[Blocked("no")] * 12), ManualClock(NOW_MS)
+    trying = asyncio.ensure_future(retrying(asking, clock=clock, told=asking.tell))
+    for _ in range(2000):
+        await asyncio.sleep(0)
+        await clock.advance(10)
+    assert trying.done()
+    assert await trying == 7
+    pauses = [seconds for _, seconds in asking.told]
+    assert 22 <= pauses[0] <= 38
+    assert all(670 <= seconds <= 1130 for seconds in pauses[5:])
+    assert clock.now_ms() - NOW_MS >= sum(pauses) * 1000 - 100
 
 
 async def test_a_refusal_is_not_retried() -> None:

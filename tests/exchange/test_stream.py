@@ -13,7 +13,9 @@ from aiohttp import web
 
 from bmacdb.clock import ManualClock
 from bmacdb.errors import Malformed
+from bmacdb.exchange.addresses import Addresses
 from bmacdb.exchange.connection import Observer
+from bmacdb.exchange.endpoints import Endpoints
 from bmacdb.exchange.limit import connect_window
 from bmacdb.exchange.listeners import Listeners
 from bmacdb.exchange.stream import CandleListener
@@ -97,8 +99,8 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Setting:
-    def __init__(self, exchange: Exchange, received: Received, listener: CandleListener, url: str) -> None:
-        self.exchange, self.received, self.listener, self.url = exchange, received, listener, url
+    def __init__(self, exchange: Exchange, received: Received, listener: CandleListener, addresses: Addresses) -> None:
+        self.exchange, self.received, self.listener, self.addresses = exchange, received, listener, addresses
         self.clock = exchange.clock
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -123,9 +125,10 @@ async def listening(*symbols: str, exchange: Exchange | None = None) -> AsyncIte
     url = f"ws://127.0.0.1:{runner.addresses[0][1]}/market/stream"
     async with aiohttp.ClientSession() as session:
         observer = Observer(received.take, received.lost.append, received.told.append)
-        listener = CandleListener(FEED, 0, url=url, session=session, clock=clock, observer=observer, seed=1)
+        addresses = Addresses(FEED.market, Endpoints(ws_url=url))
+        listener = CandleListener(FEED, 0, addresses=addresses, session=session, clock=clock, observer=observer, seed=1)
         listener.change(symbols)
-        setting = Setting(exchange, received, listener, url)
+        setting = Setting(exchange, received, listener, addresses)
         setting.tasks.append(asyncio.create_task(listener.run()))
         try:
             yield setting
@@ -243,7 +246,14 @@ async def test_all_listeners_of_a_process_share_the_leave_to_connect() -> None:
         observer = Observer(s.received.take, s.received.lost.append, s.received.told.append)
         for group in range(24):
             listener = CandleListener(
-                FEED, group, url=s.url, session=session, clock=s.clock, observer=observer, connects=window, seed=group
+                FEED,
+                group,
+                addresses=s.addresses,
+                session=session,
+                clock=s.clock,
+                observer=observer,
+                connects=window,
+                seed=group,
             )
             listener.change(["BTCUSDT"])
             s.tasks.append(asyncio.create_task(listener.run()))
@@ -311,7 +321,8 @@ async def test_symbols_are_spread_evenly_and_stay_where_they_are() -> None:
         observer = Observer(received.take, received.lost.append, received.told.append)
 
         def make(group: int) -> CandleListener:
-            return CandleListener(FEED, group, url="ws://unused", session=session, clock=clock, observer=observer)
+            addresses = Addresses(FEED.market, Endpoints(ws_url="ws://unused"))
+            return CandleListener(FEED, group, addresses=addresses, session=session, clock=clock, observer=observer)
 
         listeners = Listeners(FEED, 3, make, clock=clock)
         changed = listeners.listen([f"S{n}" for n in range(10)])

@@ -109,3 +109,19 @@ def test_a_gap_that_grows_stays_one_row() -> None:
     assert len(book) == 1
     assert book.holds("BTCUSDT", T0 + MINUTE_MS)
     assert not book.holds("BTCUSDT", T0 + 2 * MINUTE_MS)
+
+
+def test_what_the_exchange_refuses_is_asked_for_ever_more_rarely() -> None:
+    """From an hour to a week, however many of its pages are refused at once."""
+    book = GapBook(MINUTE, page_rows=499, settle_ms=0)
+    book.add("GONEUSDT", T0, T0 + 60_000, "refused", T0)
+    asked: list[int] = []
+    for hour in range(1, 24 * 60):
+        now_ms = T0 + hour * 60 * MINUTE_MS
+        if list(book.due(now_ms)):
+            asked.append(hour)
+            for _ in range(3):
+                book.postpone("GONEUSDT", now_ms)
+    pauses = [later - earlier for earlier, later in pairwise(asked)]
+    assert pauses[:5] == [1, 1, 2, 4, 8]
+    assert pauses[-1] == 7 * 24
