@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from bmacdb.errors import UsageError, did_you_mean
 from bmacdb.interval import Interval
 from bmacdb.model import Feed, Market, SymbolInfo
 
-__all__ = ["ALIASES", "STABLECOINS", "TRADE_TYPES", "TradeType", "is_leveraged", "make_feed", "parse_feed", "select"]
+__all__ = [
+    "ALIASES",
+    "STABLECOINS",
+    "TRADE_TYPES",
+    "TradeType",
+    "base_name",
+    "check_symbols",
+    "is_leveraged",
+    "make_feed",
+    "parse_feed",
+    "select",
+]
 
 _PEGGED = (
     "USDT USDC BUSD TUSD FDUSD USDP USDS USDSOLD DAI USD1 RLUSD U PAX UST VAI USDSB SUSD AEUR EURI "
@@ -93,6 +105,22 @@ def parse_feed(name: str) -> Feed:
     if not trade_type:
         raise UsageError(f"feed {name!r} is not of the form TRADE_TYPE_INTERVAL, as usdt_perp_5m is.")
     return make_feed(trade_type, "1M" if interval == "1mo" else interval)
+
+
+def base_name(name: str) -> str:
+    """The feed that the bars of a schema are made of: usdt_perp_5m of usdt_perp_5m_to_1h, and of itself."""
+    return name.partition("_to_")[0]
+
+
+def check_symbols(symbols: Iterable[str], known: Collection[str], place: str) -> None:
+    """Raises UsageError for symbols that are not in `known`, with the nearest names; `place` is where they are not."""
+    unknown = sorted(set(symbols) - set(known))
+    if not unknown:
+        return
+    near = {name: get_close_matches(name.upper(), known, n=3) for name in unknown[:5]}
+    told = [f"{name} (did you mean {' or '.join(found)}?)" if found else name for name, found in near.items()]
+    more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+    raise UsageError(f"{place} has no symbol {', '.join(told)}{more}.")
 
 
 def select(feed: Feed, infos: Iterable[SymbolInfo], keep: Iterable[str] | None = None) -> dict[str, SymbolInfo]:

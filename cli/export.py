@@ -83,7 +83,7 @@ def _flat(
     format: str | None,
 ) -> None:
     from bmacdb.cli.times import parse_time
-    from bmacdb.errors import UsageError
+    from bmacdb.errors import ReadError, UsageError
     from bmacdb.export.flat import FORMATS, FlatExport
 
     if format is None:
@@ -96,14 +96,19 @@ def _flat(
         raise UsageError(f"{output} is a file, and --per-symbol wants a directory.")
     start_ms = None if span[0] is None else parse_time("--start", span[0])
     end_ms = None if span[1] is None else parse_time("--end", span[1])
+    name = reader.feed_name(feed, derived=True)
+    if symbols is not None:
+        reader.check_symbols(symbols, name)
     wanted = FlatExport(
         lambda query, params: _ask(reader, query, params),
-        reader.feed_name(feed, derived=True),
+        name,
         table,
         symbols,
         start_ms,
         end_ms,
     )
+    if table == "candles" and not wanted.count():
+        raise ReadError(f"{name} has no candle of these symbols and times: nothing was written, {output} is as it was.")
     if per_symbol:
         written = wanted.to_folder(output, format)
         print(f"{len(written)} files, {sum(written.values())} rows in {output}", file=sys.stderr)
@@ -125,7 +130,7 @@ def _bmac(
     from bmacdb.errors import UsageError
     from bmacdb.export.bmac import BmacExport
     from bmacdb.export.names import EXTENSIONS, READY_ZONE, names_for
-    from bmacdb.symbols import parse_feed
+    from bmacdb.symbols import check_symbols, parse_feed
 
     if save_type not in EXTENSIONS:
         raise UsageError(f"--format {save_type!r} is not one of {', '.join(EXTENSIONS)}, which the predecessor has.")
@@ -137,6 +142,9 @@ def _bmac(
     chosen = [parse_feed(name or reader.feed_name(None)) for name in wanted]
     for feed in chosen:
         reader.feed_name(feed.name)
+    if symbols is not None:
+        known = sorted({symbol for feed in chosen for symbol in reader.symbols(feed.name)})
+        check_symbols(symbols, known, ", ".join(feed.name for feed in chosen))
     for name, names in names_for(root, chosen, save_type).items():
         export = BmacExport(
             lambda query, params: _ask(reader, query, params),

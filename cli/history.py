@@ -183,11 +183,13 @@ def import_(
     from bmacdb.clock import SystemClock
     from bmacdb.errors import UsageError
     from bmacdb.model import Market
+    from bmacdb.symbols import check_symbols
 
     wanted = choice(feed, symbols, start, end, db, mirror)
     known = wanted.known()
     if paths:
         files, others = find_files(paths, wanted.feed, known=known)
+        there = {one.file.symbol for one in files if one.file}
         files = [one for one in files if one.file is None or wanted.takes(one.file)]
         if others:
             say(f"{counted(len(others), 'file')} in the directories left out, as {others[0].problem}")
@@ -205,8 +207,11 @@ def import_(
                 known=known,
             )
         ]
+        there = {file.symbol for file, _ in wanted.mirror.all()}
+    where = ", ".join(map(str, paths)) if paths else str(wanted.mirror.root)
+    if there:
+        check_symbols(wanted.symbols or (), there, where)
     if not files:
-        where = ", ".join(map(str, paths)) if paths else str(wanted.mirror.root)
         raise UsageError(f"no file of {wanted.feed.name} in {where}: fetch some with bmacdb history download.")
 
     async def write() -> tuple[list[Loaded], Totals]:

@@ -66,6 +66,7 @@ def gaps(
     wanted = choice(feed, symbols, start, end, db, None)
     with connect(db) as reader:
         found = recorded_feed(reader, wanted.feed)
+        reader.check_symbols(wanted.symbols or (), found.name)
         record = look_up(reader, found, wanted.symbols)
     holes = find_holes(record, found, now_ms=SystemClock().now_ms(), start_ms=wanted.start_ms, end_ms=wanted.end_ms)
     rows = [
@@ -121,6 +122,7 @@ def fill(
     wanted, clock = choice(feed, symbols, start, end, db, mirror), SystemClock()
     with connect(db) as reader:
         found = recorded_feed(reader, wanted.feed)
+        reader.check_symbols(wanted.symbols or (), found.name)
         record = look_up(reader, found, wanted.symbols)
     holes = find_holes(record, found, now_ms=clock.now_ms(), start_ms=wanted.start_ms, end_ms=wanted.end_ms)
     if again:
@@ -205,14 +207,18 @@ def _verified(
     from bmacdb.archive.verify import verify as check
     from bmacdb.clock import SystemClock
     from bmacdb.store.reader import connect
+    from bmacdb.symbols import check_symbols
 
-    files = [
+    mirrored = [
         file
         for file, _ in wanted.mirror.all()
-        if file.market is wanted.feed.market
-        and file.interval in ("", wanted.feed.interval.name)
-        and wanted.takes(file)
-        and (wanted.symbols is not None or file.symbol in wanted.members({file.symbol}))
+        if file.market is wanted.feed.market and file.interval in ("", wanted.feed.interval.name)
+    ]
+    check_symbols(wanted.symbols or (), {file.symbol for file in mirrored}, str(wanted.mirror.root))
+    files = [
+        file
+        for file in mirrored
+        if wanted.takes(file) and (wanted.symbols is not None or file.symbol in wanted.members({file.symbol}))
     ]
     listed: dict[str, Wanted] | None = None
     if not offline and files:
@@ -307,6 +313,7 @@ def split(
             candles = split_candles(reader, name, feed=wanted.feed, fill=filled, thresholds=thresholds)
             emit(candles, format, output)
             return
+        reader.check_symbols(wanted.symbols or (), wanted.feed.name)
         parts = find_parts(reader, wanted.feed, symbols=wanted.symbols, thresholds=thresholds)
     rows = [
         {

@@ -247,15 +247,18 @@ class Asking:
         return {one.symbol: one for one in info.symbols} | known
 
     async def symbols(self, wanted: Choice, *, funding: bool = False) -> tuple[str, ...]:
-        """The archive's symbols of the feed, or the chosen ones. Raises UsageError when there is none."""
+        """The archive's symbols of the feed, or the chosen ones. Raises UsageError when there is none, or one that the
+        archive does not have."""
         from bmacdb.archive.download import list_symbols
         from bmacdb.archive.layout import Kind
         from bmacdb.archive.members import members
+        from bmacdb.symbols import check_symbols
 
-        if wanted.symbols is not None:
-            return wanted.symbols
         feed = wanted.feed
         listed = await list_symbols(self.client, feed.market, Kind.FUNDING if funding else Kind.KLINES)
+        if wanted.symbols is not None:
+            check_symbols(wanted.symbols, listed, f"the archive of {feed.market}")
+            return wanted.symbols
         found = members(feed.trade_type, listed, await self.known(wanted))
         if not found:
             raise UsageError(f"the archive has no symbol of {feed.trade_type}; name some with --symbols.")

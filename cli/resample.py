@@ -51,6 +51,8 @@ def resample(
     names = None if symbols is None else [name.strip().upper() for name in symbols.split(",") if name.strip()]
     with connect(db) as reader:
         resampling = _chosen(reader, to, source, feed, _minutes(offsets))
+        if names is not None:
+            reader.check_symbols(names, resampling.feed.name)
         span = _span(reader, resampling, start, end)
         if not store:
             table = _made(reader, resampling, span, names)

@@ -6,6 +6,12 @@ SELECT feed, market, trade_type, "interval", anchor, num_candles, created_at FRO
 -- derived: the schema of that name, if it holds bars that are made of a feed's.
 SELECT schema_name FROM duckdb_tables() WHERE table_name = 'candles' AND schema_name = $feed;
 
+-- symbols: every symbol that exchange info or a candle of a feed has.
+SELECT symbol FROM exginfo WHERE feed = $feed UNION SELECT symbol FROM candles WHERE feed = $feed ORDER BY symbol;
+
+-- listed: every symbol that exchange info had.
+SELECT DISTINCT symbol FROM exginfo WHERE feed = $feed;
+
 -- candles: the last `limit` bars of a symbol that open in [start, end), oldest first.
 SELECT * EXCLUDE (feed) FROM (
     SELECT * FROM candles

@@ -51,6 +51,11 @@ class FlatExport:
     start_ms: int | None = None
     end_ms: int | None = None
 
+    def count(self) -> int:
+        """How many rows there are."""
+        where, params = self._where(self.symbols)
+        return int(self.ask(f"SELECT count(*) FROM {self._place()} WHERE {where}", params)[0][0].as_py())
+
     def to_file(self, path: Path, format: str = "parquet") -> int:
         """Write one file, whole or not at all, in the order of time; returns its rows. Raises Unwritable."""
         return self._write(path, format, self.symbols)

@@ -25,6 +25,7 @@ from bmacdb.store.link import LinkLost, LiveLink, ask_file
 from bmacdb.store.literals import bind
 from bmacdb.store.result import Result
 from bmacdb.store.waiting import Readiness, Waiter
+from bmacdb.symbols import base_name, check_symbols
 
 __all__ = ["Reader", "Readiness", "Result", "connect"]
 
@@ -172,6 +173,18 @@ class Reader:
             raise UsageError(f"{self.path} holds {len(known)} feeds ({', '.join(known)}): say which with feed=….")
         return known[0]
 
+    def symbols(self, feed: str | None = None) -> list[str]:
+        """Every symbol that a feed has or had, in order."""
+        return [str(row[0]) for row in self._named("symbols", feed=base_name(self.feed_name(feed, derived=True)))]
+
+    def check_symbols(self, symbols: Collection[str], feed: str | None = None) -> None:
+        """Raises UsageError for symbols that a feed never had, with the nearest names. A feed that has none yet has no
+        say."""
+        name = self.feed_name(feed, derived=True)
+        listed = {str(row[0]) for row in self._named("listed", feed=base_name(name))}
+        if not listed.issuperset(symbols) and (known := self.symbols(feed)):
+            check_symbols(symbols, known, name)
+
     def candles(
         self,
         symbol: str,
@@ -184,10 +197,10 @@ class Reader:
         """The candles of a symbol that open in [start, end), oldest first; the last `limit` of them where given.
 
         Columns as in the table: symbol, open_time (UTC), open, high, low, close, volume, quote_volume, trade_num,
-        taker_buy_base_asset_volume, taker_buy_quote_asset_volume, source, recorded_at. A symbol that is not there has
-        no rows. Times are datetimes (naive: UTC), milliseconds, or ISO texts.
+        taker_buy_base_asset_volume, taker_buy_quote_asset_volume, source, recorded_at. Raises UsageError for a symbol
+        that the feed never had. Times are datetimes (naive: UTC), milliseconds, or ISO texts.
         """
-        return self._named(
+        found = self._named(
             "candles",
             feed=self.feed_name(feed),
             symbol=symbol,
@@ -195,6 +208,9 @@ class Reader:
             end=datetime(9999, 1, 1, tzinfo=UTC) if end is None else _moment(end),
             limit=_MOST_CANDLES if limit is None else limit,
         )
+        if not found:
+            self.check_symbols([symbol], feed)
+        return found
 
     def run_status(self, run_time: datetime | int | str, *, feed: str | None = None) -> Result:
         """What is ready for a run time, in the order in which it came: item (a symbol, `exginfo`, `funding`), ready_at,
@@ -213,6 +229,8 @@ class Reader:
         """Wait until the whole market of `run_time` is committed, or all of `symbols`.
 
         Gives up `timeout` seconds after the run time, or after the call where that is later, and then says who is late.
+        A run time more than an interval ahead is not waited for beyond `timeout` seconds after the call. Raises
+        UsageError for a symbol that the feed never had.
         The recorder's events wake it; a lost one, or a recorder that starts anew, delays it by a second or so.
         """
         return await self._waiter(run_time, symbols, timeout, feed).wait()
@@ -238,6 +256,7 @@ class Reader:
             lambda: self.feed_name(feed, derived=True),
             run_time_ms=to_ms(_moment(run_time)),
             symbols=None if symbols is None else frozenset(symbols),
+            check=lambda names: self.check_symbols(names, feed),
             timeout=timeout,
             clock=self._clock,
         )

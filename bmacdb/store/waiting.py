@@ -16,6 +16,7 @@ from typing import Any
 
 from bmacdb.clock import Clock, from_ms
 from bmacdb.errors import FileHeld, NothingToRead
+from bmacdb.interval import DAY_MS, Interval
 from bmacdb.model import EXGINFO_ITEM, FUNDING_ITEM
 from bmacdb.store import sidefile
 from bmacdb.store.events import BEAT, Subscription, complete_topic, ready_topic
@@ -50,7 +51,8 @@ class Readiness:
 
 
 class Waiter:
-    """One wait for `run_time_ms`. `ask` runs a named query of `sql/reader.sql`; `feed` finds the feed's name."""
+    """One wait for `run_time_ms`. `ask` runs a named query of `sql/reader.sql`, `feed` finds the feed's name, `check`
+    raises UsageError for symbols that it never had."""
 
     def __init__(
         self,
@@ -60,13 +62,15 @@ class Waiter:
         *,
         run_time_ms: int,
         symbols: frozenset[str] | None,
+        check: Callable[[frozenset[str]], None],
         timeout: float,
         clock: Clock,
     ) -> None:
-        self._path, self._ask, self._find_feed = path, ask, feed
+        self._path, self._ask, self._find_feed, self._check = path, ask, feed, check
         self._run_time_ms, self._symbols = run_time_ms, symbols
         self._started = monotonic()
-        self._deadline = self._started + max(0.0, (run_time_ms - clock.now_ms()) / 1000) + timeout
+        self._ahead_ms = max(0, run_time_ms - clock.now_ms())
+        self._deadline = self._started + timeout
         self._given_up = threading.Event()
         self._feed = ""
         self._ready: set[str] = set()
@@ -103,12 +107,19 @@ class Waiter:
             self._given_up.set()
 
     def run(self) -> Readiness:
-        """Wait, blocking this thread. Raises NothingToRead or FileHeld when there is nothing to ask at the end."""
+        """Wait, blocking this thread. Raises UsageError for unknown symbols, NothingToRead or FileHeld when there is
+        nothing to ask at the end."""
         try:
             self._feed = self._find_feed()
+            if self._ahead_ms <= _longest_ms(self._feed):
+                self._deadline += self._ahead_ms / 1000
+            unchecked = self._symbols is not None
             while not self._complete:
                 self._subscribe()
                 problem = self._look() if monotonic() >= self._look_at else None
+                if unchecked and not self._complete and problem is None:
+                    self._check((self._symbols or frozenset()) - self._ready)
+                    unchecked = False
                 if self._complete or self._given_up.is_set():
                     break
                 if monotonic() >= self._deadline:
@@ -199,3 +210,9 @@ class Waiter:
             late=tuple(sorted(late)),
             waited=monotonic() - self._started,
         )
+
+
+def _longest_ms(feed: str) -> int:
+    """The longest time until the next run time of a feed; later ones are not waited for beyond the timeout."""
+    interval = feed.rpartition("_")[2]
+    return 31 * DAY_MS if interval in ("1mo", "1M") else Interval.parse(interval).length_ms

@@ -41,6 +41,12 @@ async def test_a_feed_from_nothing_to_whole(tmp_path: Path, capsys: pytest.Captu
         assert {"BTCUSDT", "GONEUSDT"} <= set(symbols)
         assert not {"TSLAUSDT", "XAUUSDT"} & set(symbols), "the exchange was asked what they are"
 
+        typo = ("--feed", PERP.name, "--symbols", "BTCUSTD")
+        for verb in ("list", "download"):
+            assert await history(here, verb, *typo, *urls) == 2
+            assert "no symbol BTCUSTD (did you mean BTCUSDT" in capsys.readouterr().err
+        assert not here.database.parent.joinpath("archive").exists()
+
         key = "data/futures/um/monthly/klines/BTCUSDT/1h/BTCUSDT-1h-2025-01.zip"
         here.exchange.archive.wrong_checksums.add(key)
         assert await history(here, "download", *mine, *urls) == 1
@@ -58,6 +64,9 @@ async def test_a_feed_from_nothing_to_whole(tmp_path: Path, capsys: pytest.Captu
         here.change(f"DELETE FROM {PERP.name}.candles WHERE hour(open_time) = 7")
         assert await history(here, "verify", *mine, *urls, "--format", "json") == 1
         differing = json.loads(capsys.readouterr().out)
+        for verb, more in (("import", ()), ("verify", urls), ("gaps", ()), ("fill", urls), ("split", ())):
+            assert await history(here, verb, *typo, *more) == 2, verb
+            assert "no symbol BTCUSTD (did you mean BTCUSDT" in capsys.readouterr().err
         assert len(differing) == 10
         assert await history(here, "gaps", *mine, "--format", "json") == 0
         holes = json.loads(capsys.readouterr().out)

@@ -43,6 +43,18 @@ async def filled(path: Path, bars: int = 30) -> list[Candle]:
     return candles
 
 
+async def test_an_unknown_symbol_is_told_and_no_file_touched(tmp_path: Path) -> None:
+    """A typo in --symbols is an error with the nearest name, and the output of an earlier run stays."""
+    await filled(tmp_path / "bmac.duckdb")
+    (tmp_path / "bars.csv").write_text("good", "utf-8")
+    asked = ("resample", "--from", "5m", "--to", "1h", "--symbols", "BTCUSTD")
+    for more in (("-o", "bars.csv", "--format", "csv"), ("--store",)):
+        done = bmacdb(tmp_path, *asked, *more)
+        assert done.returncode == 2
+        assert "did you mean BTCUSDT?" in done.stderr
+    assert (tmp_path / "bars.csv").read_text("utf-8") == "good"
+
+
 async def test_bars_are_printed_as_asked_for(tmp_path: Path) -> None:
     candles = await filled(tmp_path / "bmac.duckdb")
     done = bmacdb(

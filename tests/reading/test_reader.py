@@ -41,7 +41,7 @@ def everything(reader: Reader) -> list[object]:
         reader.candles("BTCUSDT").rows(),
         reader.candles("BTCUSDT", limit=2).rows(),
         reader.candles("币安人生USDT", start=FIRST_MS, end=from_ms(FIRST_MS + MINUTE_MS)).rows(),
-        reader.candles("NONE").rows(),
+        reader.candles("BTCUSDT", start="2030-01-01").rows(),
         reader.run_status(FIRST_MS).rows(),
         reader.run_status(from_ms(FIRST_MS).isoformat(), feed=FEED.name).rows(),
         reader.sql("SELECT ?::VARCHAR AS text, $$ ? $$, to_timestamp(0)", ["it's; -- ?"]).rows(),
@@ -173,6 +173,18 @@ async def test_errors_say_what_is_wrong(served: Served, tmp_path: Path) -> None:
         reader.sql("SELECT 1")
     with connect(tmp_path / "none.duckdb") as reader, pytest.raises(NothingToRead, match="bmacdb run"):
         reader.sql("SELECT 1")
+
+
+async def test_an_unknown_symbol_is_an_error(served: Served) -> None:
+    """Of a symbol that the feed never had the nearest name is told; of one that it has, no rows are an answer."""
+    with connect(served.path) as reader:
+
+        def look() -> None:
+            with pytest.raises(UsageError, match=r"usdt_perp_1m has no symbol BTCUSD \(did you mean BTCUSDT"):
+                reader.candles("BTCUSD")
+            assert len(reader.candles("BTCUSDT", start="2030-01-01")) == 0
+
+        await asyncio.to_thread(look)
 
 
 async def test_two_feeds_must_be_told_apart(served: Served) -> None:

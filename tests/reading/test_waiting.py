@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from bmacdb.clock import ManualClock, SystemClock
-from bmacdb.errors import NothingToRead
+from bmacdb.errors import NothingToRead, UsageError
 from bmacdb.store.events import BEAT, INFO, Publisher, Subscription, complete_topic, ready_topic
 from bmacdb.store.reader import Reader, connect
 from bmacdb.store.serve import Server
@@ -55,9 +55,30 @@ async def test_the_late_are_named_when_time_is_up(served: Served) -> None:
         assert not found
         assert found.late == ("ETHUSDT",)
         assert found.ready == ("BTCUSDT", "币安人生USDT")
-        found = await reader.wait_ready(NEXT_MS, symbols=["BTCUSDT", "NONE"], timeout=0.2)
+        found = await reader.wait_ready(NEXT_MS, symbols=["BTCUSDT", "ETHUSDT"], timeout=0.2)
         assert not found
-        assert (found.ready, found.late) == (("BTCUSDT",), ("NONE",))
+        assert (found.ready, found.late) == (("BTCUSDT",), ("ETHUSDT",))
+
+
+async def test_an_unknown_symbol_is_not_waited_for(served: Served) -> None:
+    """A typo is told at once, with the nearest name, and not after the time-out."""
+    async with connect(served.path) as reader:
+        with pytest.raises(UsageError, match=r"no symbol BTCUSTD \(did you mean BTCUSDT"):
+            await reader.wait_ready(NEXT_MS, symbols=["BTCUSDT", "BTCUSTD"], timeout=1000)
+
+
+async def test_a_run_time_far_ahead_is_waited_for_no_longer_than_the_timeout(served: Served) -> None:
+    """Days ahead, the time-out counts from the call; within an interval it counts from the run time."""
+    now_ms = SystemClock().now_ms()
+    async with connect(served.path) as reader:
+        began = monotonic()
+        assert not await reader.wait_ready(now_ms + 3 * 86_400_000, timeout=0.2)
+        assert monotonic() - began < 10
+        waiter = reader._waiter(now_ms + 30_000, None, 0.2, None)
+        waiting = asyncio.create_task(waiter.wait())
+        done, _ = await asyncio.wait({waiting}, timeout=1)
+        assert not done
+        waiting.cancel()
         nothing_yet = await reader.wait_ready(NEXT_MS + MINUTE_MS, timeout=0.0)
         assert nothing_yet.ready == ()
         assert nothing_yet.late == tuple(sorted(SYMBOLS))
