@@ -118,9 +118,9 @@ class Interval:
 
     def opens(self, start_ms: int, end_ms: int) -> Iterator[int]:
         """The open times of the grid in [start, end); `start` is one of them."""
-        while start_ms < end_ms:
-            yield start_ms
-            start_ms = self.next(start_ms)
+        if self.name == "1M":
+            return map(_month_open, range(_month_index(start_ms), _month_index(end_ms - 1) + 1))
+        return iter(range(start_ms, end_ms, self.length_ms))
 
     def on_grid(self, open_ms: int) -> bool:
         """Whether a bar may open at `open_ms`."""

@@ -62,23 +62,28 @@ _kept: deque[tuple[tuple[int, ...], tuple[Bound, ...], Ways]] = deque(maxlen=16)
 
 
 def run_program(
-    program: Program, columns: Mapping[str, Array], first: int, *, cells: int = _CELLS, threads: int = _CORES
-) -> list[Array]:
-    """The factors from the bar `first` on: each (bars, symbols), NaN where it is null or not finite.
+    program: Program,
+    columns: Mapping[str, Array],
+    first: int,
+    into: Sequence[Array],
+    *,
+    cells: int = _CELLS,
+    threads: int = _CORES,
+) -> None:
+    """The factors from the bar `first` on, each into a (bars, symbols): NaN where it is null or not finite.
 
     `columns`: (bars, symbols), NaN where null; there must be `program.lookback` bars up to the first one asked for. How
     the work is cut changes no value.
     """
     bars, symbols = columns["close"].shape
     if not symbols:
-        return [np.empty((bars - first, 0)) for _ in program.outputs]
+        return
     if first + 1 < program.lookback:
         raise ValueError(f"{first} bars before the first one, and {program.lookback - 1} are needed")
-    results = list(np.empty((len(program.outputs), bars - first, symbols)))
 
     def tile(low: int, high: int, left: int, right: int) -> None:
         found = _values(program, columns, low, high, left, right)
-        for result, (data, _) in zip(results, found, strict=True):
+        for result, (data, _) in zip(into, found, strict=True):
             infinite = np.isinf(data)
             if infinite.any():
                 data = np.where(infinite, np.nan, data)
@@ -98,7 +103,6 @@ def run_program(
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(lambda one: tile(*one), tiles))
-    return results
 
 
 def _values(program: Program, columns: Mapping[str, Array], low: int, high: int, left: int, right: int) -> list[Parts]:

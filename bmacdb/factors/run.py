@@ -14,17 +14,18 @@ from bmacdb.factors.grid import Array, Grid
 __all__ = ["compute"]
 
 
-def compute(bounds: Sequence[Bound], grid: Grid, first: int, tables: Mapping[str, pa.Table]) -> list[Array]:
-    """Each factor at the bars of `grid` from `first` on, (bars, symbols) float64; NaN is null, and nothing is infinite.
+def compute(
+    bounds: Sequence[Bound], grid: Grid, first: int, tables: Mapping[str, pa.Table], into: Sequence[Array]
+) -> None:
+    """Each factor at the bars of `grid` from `first` on into an array (bars, symbols) of float64.
 
-    `tables` are those of the feed that whole queries read (`query.tables_of`). Where a candle is missing, a value means
-    nothing.
+    NaN is null, and nothing is infinite; where a candle is missing, a value means nothing. `tables` are those of the
+    feed that whole queries read (`query.tables_of`).
     """
     ways = prepared(bounds)
-    found: dict[int, Array] = {}
     for places, program in ways.programs:
-        found |= zip(places, run_program(program, grid.columns, first), strict=True)
+        run_program(program, grid.columns, first, [into[place] for place in places])
     if ways.beyond:
         rest = on_duckdb([bounds[place] for place in ways.beyond], grid, first, tables)
-        found |= zip(ways.beyond, rest, strict=True)
-    return [found[place] for place in range(len(bounds))]
+        for place, values in zip(ways.beyond, rest, strict=True):
+            into[place][...] = values

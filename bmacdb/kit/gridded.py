@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Gridded", "gridded"]
 
-_READ_AT_ONCE = 500_000
-"""Bars times symbols of one question, which takes some 200 bytes of memory for each."""
+_READ_AT_ONCE = 300_000
+"""Bars times symbols of one question; two of them are held, at some 200 bytes for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +55,32 @@ def gridded(source: Source, bounds: Sequence[Bound], span: Range, *, read_at_onc
     shown = np.zeros((len(symbols), len(opens)), dtype=bool)
     held = np.zeros(len(symbols), dtype=np.int64)
     tables = {name: _table(source, name, span) for bound in bounds if bound.query for name in tables_of(bound.query)}
-    before: Grid | None = None
-    for low in range(0, len(opens) if symbols else 0, bars):
-        piece = Range(span.schema, span.interval, int(opens[low]), int(opens[low : low + bars][-1]))
-        last = candles if "close" in candles.column_names else None
-        grid = _read(source, piece, symbols, 1 if low else lookback, bounds, last)
-        held += grid.there.sum(axis=0)
-        if before is not None:
-            grid = _after(before, grid, lookback - 1)
-        part = table[:, :, low : low + bars]
-        for row, name in enumerate(CANDLE_COLUMNS):
-            part[row] = grid.columns[name][lookback - 1 :].T
-        shown[:, low : low + bars] = grid.there[lookback - 1 :].T
-        for row, values in enumerate(
-            compute(bounds, grid, lookback - 1, tables) if bounds else (), len(CANDLE_COLUMNS)
-        ):
-            part[row] = values.T
-        before = grid
+    reading = _Reading(source, symbols, bounds, candles if "close" in candles.column_names else None)
+    pieces = [
+        Range(span.schema, span.interval, int(part[0]), int(part[-1]))
+        for part in (opens[low : low + bars] for low in range(0, len(opens), bars))
+    ]
+    grid: Grid | None = None
+    with ThreadPoolExecutor(1) as ahead:  # the next piece comes while one is computed
+        coming = ahead.submit(reading.ask, pieces[0], lookback) if symbols else None
+        for number, piece in enumerate(pieces if symbols else ()):
+            answers = coming.result() if coming else []
+            coming = ahead.submit(reading.ask, pieces[number + 1], 1) if number + 1 < len(pieces) else None
+            grid = reading.grid(piece, lookback, answers, grid)
+            part = table[:, :, number * bars : (number + 1) * bars]
+            for row, name in enumerate(CANDLE_COLUMNS):
+                _turn(grid.columns[name][lookback - 1 :], part[row])
+            shown[:, number * bars : (number + 1) * bars] = grid.there[lookback - 1 :].T
+            held += grid.there[lookback - 1 if number else 0 :].sum(axis=0)
+            if bounds:
+                compute(bounds, grid, lookback - 1, tables, [values.T for values in part[len(CANDLE_COLUMNS) :]])
     return Gridded(_frame(symbols, opens, names, table, shown), int(held.max(initial=0)))
+
+
+def _turn(column: Array, into: Array) -> None:
+    """(bars, symbols) into (symbols, bars), some symbols at a time, which stay near the processor."""
+    for low in range(0, column.shape[1], 32):
+        into[low : low + 32] = column[:, low : low + 32].T
 
 
 def _frame(
@@ -99,38 +108,52 @@ def _table(source: Source, name: str, span: Range) -> pa.Table:
     return source.ask(f"SELECT * FROM {span.table(name)}{until}")
 
 
-def _after(before: Grid, grid: Grid, bars: int) -> Grid:
-    """`grid` behind the last `bars` of the one before."""
-    keep = slice(len(before.opens) - bars, None)
-    return Grid(
-        grid.symbols,
-        np.concatenate([before.opens[keep], grid.opens]),
-        {name: np.concatenate([before.columns[name][keep], column]) for name, column in grid.columns.items()},
-        np.concatenate([before.there[keep], grid.there]),
-    )
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """`last`: the candles of the only bar of the range, where they are known."""
 
+    source: Source
+    symbols: tuple[str, ...]
+    bounds: Sequence[Bound]
+    last: pa.Table | None
 
-def _read(
-    source: Source, span: Range, symbols: tuple[str, ...], lookback: int, bounds: Sequence[Bound], last: pa.Table | None
-) -> Grid:
-    """The bars of the range and the look-back up to its first. `last`: the candles of its only bar, where known."""
-    opens = opens_of(span, lookback)
-    shape = len(opens), len(symbols)
-    needed = {"close"}.union(*(bound.columns for bound in bounds))
-    wanted = [name for name in CANDLE_COLUMNS if last is None or name in needed]
-    answers = [source.ask(cells_statement(span, symbols, lookback, wanted))]
-    if last is not None:
-        cells = np.arange(shape[0] * shape[1] - shape[1], shape[0] * shape[1])
-        answers.append(last.append_column("cell", pa.array(cells)))
-    there = np.zeros(shape, dtype=bool)
-    columns = {name: np.full(shape, np.nan) for name in CANDLE_COLUMNS}
-    if needed.intersection(FUNDING_COLUMNS):
-        columns |= {name: np.full(shape, np.nan) for name in FUNDING_COLUMNS}
-        answers.append(source.ask(fundings_statement(span, symbols, lookback)))
-    for answer in answers:
-        places = answer.column("cell").to_numpy()
-        if "funding_rate" not in answer.column_names:
-            there.ravel()[places] = True
-        for name in columns.keys() & set(answer.column_names):
-            columns[name].ravel()[places] = answer.column(name).to_numpy()
-    return Grid(symbols, opens, columns, there)
+    @property
+    def needed(self) -> set[str]:
+        return {"close"}.union(*(bound.columns for bound in self.bounds))
+
+    def ask(self, span: Range, lookback: int) -> list[pa.Table]:
+        """The bars of a range and of the look-back up to its first: cell, columns."""
+        needed = self.needed
+        wanted = [name for name in CANDLE_COLUMNS if self.last is None or name in needed]
+        answers = [self.source.ask(cells_statement(span, self.symbols, lookback, wanted))]
+        if needed.intersection(FUNDING_COLUMNS):
+            answers.append(self.source.ask(fundings_statement(span, self.symbols, lookback)))
+        return answers
+
+    def grid(self, span: Range, lookback: int, answers: list[pa.Table], before: Grid | None) -> Grid:
+        """What was answered; the bars of the look-back come from the piece before, where there was one."""
+        opens = opens_of(span, lookback)
+        width = len(self.symbols)
+        shape = len(opens), width
+        asked = 0 if before is None else (lookback - 1) * width
+        names = [*CANDLE_COLUMNS, *(FUNDING_COLUMNS if len(answers) > 1 else ())]
+        block = np.empty((len(names), *shape))  # one piece of memory: its pages are there sooner
+        columns = dict(zip(names, block, strict=True))
+        there = np.zeros(shape, dtype=bool)
+        if answers[0].num_rows < there.size - asked or len(answers) > 1 or self.last is not None:
+            block.fill(np.nan)
+        if self.last is not None:
+            there[-1] = True
+            for name in CANDLE_COLUMNS:
+                columns[name][-1] = self.last.column(name).to_numpy()
+        if before is not None:
+            keep = slice(len(before.opens) - lookback + 1, None)
+            there[: lookback - 1] = before.there[keep]
+            for name in names:
+                columns[name][: lookback - 1] = before.columns[name][keep]
+        there.ravel()[asked:][answers[0].column("cell").to_numpy()] = True
+        for answer in answers:
+            cells = answer.column("cell").to_numpy().astype(np.intp)
+            for name in answer.column_names[1:]:
+                columns[name].ravel()[asked:][cells] = answer.column(name).to_numpy()
+        return Grid(self.symbols, opens, columns, there)

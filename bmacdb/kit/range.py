@@ -96,7 +96,7 @@ def _cells(symbols: Sequence[str], place: str, columns: str, table: str, where: 
     """
     names = f"string_split({quote(','.join(symbols))}, ',')"  # the guard looks at each literal
     numbers = f"(SELECT unnest({names}) AS symbol, unnest(range({len(symbols)})) AS number)"
-    cell = f"({place}) * {len(symbols)} + number"
+    cell = f"(({place}) * {len(symbols)} + number)::INTEGER"
     return f"SELECT {cell} AS cell, {columns} FROM {table} JOIN {numbers} AS numbers USING (symbol) WHERE {where}"
 
 
