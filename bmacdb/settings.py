@@ -26,7 +26,7 @@ from bmacdb.errors import UsageError, did_you_mean
 from bmacdb.model import Feed, Market
 from bmacdb.offset import Resampling, parse_resampling
 from bmacdb.sources import mask_url
-from bmacdb.symbols import parse_feed
+from bmacdb.symbols import SpotAssets, parse_feed
 
 __all__ = ["CHOICES", "DATABASE_NAME", "OPTIONS", "SECRET", "MessageSender", "Robot", "Settings"]
 
@@ -42,6 +42,8 @@ OPTIONS: dict[str, str] = {
     "resample": "a list of longer intervals, like 1h or usdt_perp_5m -> 1h",
     "funding_rate": "true or false",
     "keep_symbols": "a list of symbols, like BTCUSDT, ETHUSDT",
+    "spot_include": "a list of assets, like FDUSD, USD1",
+    "spot_exclude": "a list of assets, like FDUSD, USD1",
     "http_timeout_sec": "seconds, from 0.1 to 600",
     "candle_close_timeout_sec": "seconds, from 0 to 40",
     "rest_settle_sec": "seconds, from 0 to 40",
@@ -242,6 +244,8 @@ class Settings(BaseModel):
     resample: Annotated[tuple[InstanceOf[Resampling], ...], BeforeValidator(_resamplings)] = ()
     funding_rate: bool = False
     keep_symbols: Annotated[tuple[str, ...] | None, BeforeValidator(_symbols)] = None
+    spot_include: Annotated[tuple[str, ...], BeforeValidator(_symbols)] = ()
+    spot_exclude: Annotated[tuple[str, ...], BeforeValidator(_symbols)] = ()
     http_timeout_sec: Seconds = Field(default=5.0, ge=0.1, le=600)
     candle_close_timeout_sec: Seconds = Field(default=15.0, ge=0, le=40)
     rest_settle_sec: Seconds = Field(default=15.0, ge=0, le=40)
@@ -293,6 +297,17 @@ class Settings(BaseModel):
     def _proxy_address(cls, value: str | None) -> str | None:
         return _address(value, _PROXIES, path=False)
 
+    @field_validator("spot_exclude")
+    @classmethod
+    def _not_both(cls, exclude: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if both := sorted(set(exclude).intersection(info.data.get("spot_include", ()))):
+            raise ValueError(f"{', '.join(both)} stands in spot_include as well. Leave it out of one of them")
+        return exclude
+
+    @property
+    def spot_assets(self) -> SpotAssets:
+        return SpotAssets(frozenset(self.spot_include), frozenset(self.spot_exclude))
+
     def addresses(self, market: Market) -> tuple[str | None, str | None]:
         """The REST and the websocket address that are given for a market alone."""
         return getattr(self, f"{market}_rest_url"), getattr(self, f"{market}_ws_url")
@@ -319,6 +334,8 @@ class Settings(BaseModel):
                 continue
             if name in SECRET:
                 core.append((name, "***"))
+            elif name.startswith("spot_") and isinstance(value, tuple):
+                core.append((name, ",".join(value)))
             elif name == "resample":
                 core.append((name, ", ".join(one.name for one in self.resample)))
             elif isinstance(value, float):

@@ -12,32 +12,50 @@ from bmacdb.model import Feed, Market, SymbolInfo
 
 __all__ = [
     "ALIASES",
+    "LEVERAGED_ENDINGS",
+    "NOT_LEVERAGED",
     "STABLECOINS",
     "TRADE_TYPES",
+    "SpotAssets",
     "TradeType",
     "base_name",
     "check_symbols",
-    "is_leveraged",
     "make_feed",
     "parse_feed",
     "select",
 ]
 
 _PEGGED = (
-    "USDT USDC BUSD TUSD FDUSD USDP USDS USDSOLD DAI USD1 RLUSD U PAX UST VAI USDSB SUSD AEUR EURI "
+    "USDT USDC BUSD TUSD FDUSD USDP USDS USDSOLD DAI USD1 RLUSD U BFUSD XUSD USDE PAX UST VAI USDSB SUSD AEUR EURI "
     "BKRW BIDR IDRT BVND GYEN"
 )
 
+# docs/configuration.md shows these three to users.
 STABLECOINS: frozenset[str] = frozenset(_PEGGED.split())
 """Base assets whose spot pairs move no more than their peg."""
 
-_LEVERAGED_ENDINGS = ("UP", "DOWN", "BULL", "BEAR")
-_NOT_LEVERAGED = frozenset({"JUP", "SYRUP"})
+LEVERAGED_ENDINGS = ("UP", "DOWN", "BULL", "BEAR")
+"""Ends of leveraged tokens (BTCUP, ETHBEAR), which decay and are no assets of their own."""
+
+NOT_LEVERAGED = frozenset({"JUP", "SYRUP"})
 
 
-def is_leveraged(base_asset: str) -> bool:
-    """Whether a spot base asset is a leveraged token (BTCUP, ETHBEAR), which decays and is no asset of its own."""
-    return base_asset.endswith(_LEVERAGED_ENDINGS) and base_asset not in _NOT_LEVERAGED
+@dataclass(frozen=True, slots=True)
+class SpotAssets:
+    """What a user changes of the lists above: base assets that spot feeds record all the same, or leave out as well."""
+
+    include: frozenset[str] = frozenset()
+    exclude: frozenset[str] = frozenset()
+
+    def leave_out(self, base_asset: str) -> bool:
+        """Whether spot feeds are without the pairs of an asset."""
+        if base_asset in self.include:
+            return False
+        leveraged = base_asset.endswith(LEVERAGED_ENDINGS) and base_asset not in NOT_LEVERAGED
+        return leveraged or base_asset in STABLECOINS or base_asset in self.exclude
+
+
+_DEFAULT = SpotAssets()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +67,14 @@ class TradeType:
     quote_asset: str
     contract_types: frozenset[str] = frozenset()
 
-    def takes(self, info: SymbolInfo) -> bool:
+    def takes(self, info: SymbolInfo, assets: SpotAssets = _DEFAULT) -> bool:
         """Whether a symbol belongs to this trade type, trading or not."""
         if info.quote_asset != self.quote_asset:
             return False
         if self.market is Market.SPOT:
-            return info.base_asset not in STABLECOINS and not is_leveraged(info.base_asset)
+            # A spot symbol has a contract type where exchange info calls it something else than a coin, as a stock.
+            coin = not info.contract_type or info.base_asset in assets.include
+            return coin and not assets.leave_out(info.base_asset)
         return info.contract_type in self.contract_types
 
 
@@ -67,9 +87,13 @@ TRADE_TYPES: dict[str, TradeType] = {
     for t in (
         TradeType("usdt_spot", Market.SPOT, "USDT"),
         TradeType("usdc_spot", Market.SPOT, "USDC"),
+        TradeType("usd1_spot", Market.SPOT, "USD1"),
+        TradeType("u_spot", Market.SPOT, "U"),
         TradeType("btc_spot", Market.SPOT, "BTC"),
         TradeType("usdt_perp", Market.USDT_FUTURES, "USDT", _PERPETUAL),
         TradeType("usdc_perp", Market.USDT_FUTURES, "USDC", _PERPETUAL),
+        TradeType("usd1_perp", Market.USDT_FUTURES, "USD1", _PERPETUAL),
+        TradeType("u_perp", Market.USDT_FUTURES, "U", _PERPETUAL),
         TradeType("btc_perp", Market.USDT_FUTURES, "BTC", _PERPETUAL),
         TradeType("usdt_tradfi_perp", Market.USDT_FUTURES, "USDT", _TRADFI),
         TradeType("usdt_deli", Market.USDT_FUTURES, "USDT", _DELIVERY),
@@ -123,12 +147,14 @@ def check_symbols(symbols: Iterable[str], known: Collection[str], place: str) ->
     raise UsageError(f"{place} has no symbol {', '.join(told)}{more}.")
 
 
-def select(feed: Feed, infos: Iterable[SymbolInfo], keep: Iterable[str] | None = None) -> dict[str, SymbolInfo]:
+def select(
+    feed: Feed, infos: Iterable[SymbolInfo], keep: Iterable[str] | None = None, *, assets: SpotAssets = _DEFAULT
+) -> dict[str, SymbolInfo]:
     """The symbols that a feed records now, by name: of its trade type, trading, and in `keep` where given."""
     trade_type = TRADE_TYPES[feed.trade_type]
     wanted = None if keep is None else frozenset(keep)
     return {
         info.symbol: info
         for info in sorted(infos, key=lambda info: info.symbol)
-        if info.status == "TRADING" and trade_type.takes(info) and (wanted is None or info.symbol in wanted)
+        if info.status == "TRADING" and trade_type.takes(info, assets) and (wanted is None or info.symbol in wanted)
     }

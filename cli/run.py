@@ -56,6 +56,13 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAMES", help="Only these, as BTCUSDT,ETHUSDT; may repeat [default: all]."),
     ] = None,
+    spot_include: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ASSETS", help="Record these on spot, though stablecoins or leveraged tokens."),
+    ] = None,
+    spot_exclude: Annotated[
+        list[str] | None, typer.Option(metavar="ASSETS", help="Leave these base assets out of spot feeds, too.")
+    ] = None,
     http_timeout_sec: Annotated[Text, typer.Option(metavar="SECONDS", help="[default: 5]")] = None,
     candle_close_timeout_sec: Annotated[
         Text, typer.Option(metavar="SECONDS", help="How long to wait for candles before asking REST [default: 15].")
@@ -134,6 +141,8 @@ def run(
         "resample": tuple(resample or ()),
         "funding_rate": funding_rate,
         "keep_symbols": tuple(keep_symbols or ()),
+        "spot_include": tuple(spot_include or ()),
+        "spot_exclude": tuple(spot_exclude or ()),
         "http_timeout_sec": http_timeout_sec,
         "candle_close_timeout_sec": candle_close_timeout_sec,
         "rest_settle_sec": rest_settle_sec,

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from bmacdb.config import OPTIONS, Settings, load_settings
 from bmacdb.errors import ConfigError, UsageError
 from bmacdb.model import Market
+from bmacdb.symbols import SpotAssets
 
 TOML = "bmacdb.toml"
 JSON = "config.json"
@@ -101,6 +102,8 @@ RIGHT: dict[str, tuple[object, ...]] = {
     "feeds": (["usdt_perp_1m"],),
     "resample": (["1h"],),
     "keep_symbols": (["BTCUSDT"],),
+    "spot_include": (["FDUSD"],),
+    "spot_exclude": (["PAXG"],),
     "alerts": (["json://127.0.0.1/"],),
     "dingding": ({"error": {"access_token": "f00"}},),
     "msg_sender": ({"type": "dingding"},),
@@ -371,6 +374,15 @@ def test_all_proxy_is_used_where_https_proxy_is_not_given(tmp_path: Path) -> Non
     assert load(tmp_path, environ | {"https_proxy": "http://h:2"}, **FEED).proxy == "http://h:2"
     assert load(tmp_path, {"all_proxy": "h:3"}, **FEED).proxy == "http://h:3"
     assert load(tmp_path, environ | {"no_proxy": "*"}, **FEED).proxy is None
+
+
+def test_spot_may_leave_out_more_or_less(tmp_path: Path) -> None:
+    """From every source, in either case of letters; an asset in both lists is a mistake."""
+    (tmp_path / "bmacdb.toml").write_text('spot_include = ["fdusd"]\n')
+    settings = load(tmp_path, {"BMACDB_SPOT_EXCLUDE": "paxg, XAUT"}, **FEED)
+    assert settings.spot_assets == SpotAssets(frozenset({"FDUSD"}), frozenset({"PAXG", "XAUT"}))
+    assert dict(settings.shown())["spot_exclude"] == "PAXG,XAUT"
+    assert "FDUSD" in refused(tmp_path, spot_exclude=("FDUSD",), **FEED)
 
 
 def test_each_market_may_have_addresses_of_its_own(tmp_path: Path) -> None:

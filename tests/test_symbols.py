@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from bmacdb.errors import UsageError
 from bmacdb.model import Feed, Market, SymbolInfo
-from bmacdb.symbols import ALIASES, TRADE_TYPES, is_leveraged, make_feed, parse_feed, select
+from bmacdb.symbols import (
+    ALIASES,
+    LEVERAGED_ENDINGS,
+    NOT_LEVERAGED,
+    STABLECOINS,
+    TRADE_TYPES,
+    SpotAssets,
+    make_feed,
+    parse_feed,
+    select,
+)
 
 
 def info(symbol: str, base: str, quote: str, contract: str | None = None, status: str = "TRADING") -> SymbolInfo:
@@ -28,6 +39,8 @@ FUTURES = (
     info("SOONUSDT", "SOON", "USDT", "PERPETUAL", "PENDING_TRADING"),
     info("币安人生USDT", "币安人生", "USDT", "PERPETUAL"),
     info("USDCUSDT", "USDC", "USDT", "PERPETUAL"),
+    info("BTCUSD1", "BTC", "USD1", "PERPETUAL"),
+    info("BTCU", "BTC", "U", "PERPETUAL"),
 )
 COIN = (
     info("BTCUSD_PERP", "BTC", "USD", "PERPETUAL"),
@@ -40,7 +53,10 @@ SPOT = (
     info("ETHBEARUSDT", "ETHBEAR", "USDT"),
     info("JUPUSDT", "JUP", "USDT"),
     info("SYRUPUSDT", "SYRUP", "USDT"),
-    info("UUSDT", "U", "USDT"),
+    *(info(f"{base}USDT", base, "USDT") for base in ("U", "USD1", "BFUSD", "XUSD", "USDE")),
+    info("TSLAXUSDT", "TSLAX", "USDT", "EQUITY"),
+    info("BNBUSD1", "BNB", "USD1"),
+    info("BNBU", "BNB", "U"),
     info("ETHUSDC", "ETH", "USDC"),
     info("ETHBTC", "ETH", "BTC"),
     info("HALTUSDT", "HALT", "USDT", None, "BREAK"),
@@ -52,6 +68,10 @@ SPOT = (
     [
         ("usdt_perp", FUTURES, ["BTCUSDT", "ETHUSDT", "USDCUSDT", "币安人生USDT"]),
         ("usdc_perp", FUTURES, ["BTCUSDC"]),
+        ("usd1_perp", FUTURES, ["BTCUSD1"]),
+        ("u_perp", FUTURES, ["BTCU"]),
+        ("usd1_spot", SPOT, ["BNBUSD1"]),
+        ("u_spot", SPOT, ["BNBU"]),
         ("btc_perp", FUTURES, ["ETHBTC"]),
         ("usdt_tradfi_perp", FUTURES, ["TSLAUSDT"]),
         ("usdt_deli", FUTURES, ["BTCUSDT_261225", "BTCUSDT_270326"]),
@@ -71,7 +91,7 @@ def test_each_trade_type_records_what_its_name_says(
 
 def test_every_trade_type_is_tested_above() -> None:
     """A new one needs a line there."""
-    assert len(TRADE_TYPES) == 10
+    assert len(TRADE_TYPES) == 14
 
 
 def test_the_symbols_to_keep_narrow_the_choice() -> None:
@@ -86,7 +106,24 @@ def test_the_symbols_to_keep_narrow_the_choice() -> None:
 )
 def test_leveraged_tokens_are_told_by_their_ending(base: str, leveraged: bool) -> None:
     """But for the two coins that happen to end so."""
-    assert is_leveraged(base) is leveraged
+    assert SpotAssets().leave_out(base) is leveraged
+
+
+def test_a_user_may_change_what_spot_leaves_out() -> None:
+    """More of it, less of it; futures are not concerned."""
+    assets = SpotAssets(include=frozenset({"USDC", "BTCUP", "TSLAX"}), exclude=frozenset({"BTC", "SYRUP"}))
+    chosen = select(make_feed("usdt_spot", "1m"), SPOT, assets=assets)
+    assert list(chosen) == ["BTCUPUSDT", "JUPUSDT", "TSLAXUSDT", "USDCUSDT"]
+    perps = make_feed("usdt_perp", "1m")
+    assert select(perps, FUTURES, assets=assets) == select(perps, FUTURES)
+
+
+def test_the_page_for_users_has_the_lists() -> None:
+    page = (Path(__file__).parents[1] / "docs/configuration.md").read_text("utf-8").split("### What spot leaves out")[1]
+    pegged = page.split("- stablecoins: ")[1].split("- leveraged")[0]
+    assert set(pegged.split()) == STABLECOINS
+    ends, but_for = page.split("names that end with ")[1].splitlines()[0].split(", but for ")
+    assert (tuple(ends.split()), set(but_for.split())) == (LEVERAGED_ENDINGS, NOT_LEVERAGED)
 
 
 @pytest.mark.parametrize(("alias", "name"), ALIASES.items())

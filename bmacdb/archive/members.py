@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from bmacdb.model import Market, SymbolInfo
-from bmacdb.symbols import STABLECOINS, TRADE_TYPES, TradeType, is_leveraged
+from bmacdb.symbols import TRADE_TYPES, SpotAssets, TradeType
 
 __all__ = ["members", "named_like"]
 
@@ -23,7 +23,7 @@ def named_like(trade_type: TradeType, symbol: str) -> bool:
     delivery = any(kind.endswith("QUARTER") for kind in trade_type.contract_types)
     if trade_type.market is Market.SPOT:
         base = symbol.removesuffix(trade_type.quote_asset)
-        return base not in ("", symbol) and base not in STABLECOINS and not is_leveraged(base)
+        return base not in ("", symbol) and not SpotAssets().leave_out(base)
     name = _SETTLED.sub("", symbol)
     if delivery != bool(_DELIVERY.search(name)):
         return False

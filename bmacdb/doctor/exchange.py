@@ -116,7 +116,7 @@ class _Market:
         return ok(name, text)
 
     def _symbols(self, feed: Feed, symbols: Iterable[SymbolInfo]) -> Finding:
-        trading = select(feed, symbols)
+        trading = select(feed, symbols, assets=self._settings.spot_assets)
         keep = self._settings.keep_symbols
         absent = [] if keep is None else [symbol for symbol in keep if symbol not in trading]
         count = len(trading) if keep is None else len(keep) - len(absent)
@@ -139,7 +139,7 @@ class _Market:
         """The recorder's own listener, until it has heard something; where it hears nothing, at the next address."""
         name = f"{self._market} websocket"
         feed = self._feeds[0]
-        trading = sorted(select(feed, symbols))[:_STREAMS]
+        trading = sorted(select(feed, symbols, assets=self._settings.spot_assets))[:_STREAMS]
         told: list[str] = []
 
         async def closed(_: KlineEvent) -> None:

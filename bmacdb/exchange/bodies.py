@@ -87,6 +87,7 @@ class _Symbol(msgspec.Struct, gc=False):
     status: str | None = None
     contractStatus: str | None = None  # COIN-M
     contractType: str | None = None
+    underlyingType: str | None = None
     marginAsset: str | None = None
     contractSize: Decimal | None = None
     onboardDate: int | None = None
@@ -215,6 +216,9 @@ def _symbol_info(market: Market, entry: _Symbol) -> SymbolInfo:
     status = entry.contractStatus if entry.status is None else entry.status
     if not entry.symbol or not status:
         raise Malformed("a symbol without a name or status")
+    contract_type = entry.contractType
+    if market is Market.SPOT and entry.underlyingType not in (None, "", "COIN"):
+        contract_type = entry.underlyingType  # EQUITY and the like, as futures have it: spot has no contracts
     filters = {entry.filterType: entry for entry in reversed(entry.filters)}
     price, lot = filters.get("PRICE_FILTER", _Filter()), filters.get("LOT_SIZE", _Filter())
     lot_size, notional = lot.stepSize, None
@@ -228,7 +232,7 @@ def _symbol_info(market: Market, entry: _Symbol) -> SymbolInfo:
             raise Malformed(f"{value} is no trading rule")
     return SymbolInfo(
         symbol=entry.symbol,
-        contract_type=entry.contractType,
+        contract_type=contract_type,
         status=status,
         base_asset=entry.baseAsset,
         quote_asset=entry.quoteAsset,

@@ -46,8 +46,8 @@ class FeedPlan:
 async def plan_feed(feed: Feed, desk: MarketDesk, settings: Settings, *, now_ms: int, report: Report) -> FeedPlan:
     """Ask the exchange what `feed` is to record. Raises UsageError when none of keep_symbols trades."""
     info = await desk.exchange_info(now_ms)
-    members = _members(feed, info.symbols, settings.keep_symbols)
-    trading = select(feed, members)
+    members = _members(feed, info.symbols, settings)
+    trading = select(feed, members, assets=settings.spot_assets)
     keep = settings.keep_symbols
     if keep is not None and (absent := [symbol for symbol in keep if symbol not in trading]):
         if not trading:
@@ -63,10 +63,12 @@ async def plan_feed(feed: Feed, desk: MarketDesk, settings: Settings, *, now_ms:
     return FeedPlan(feed, members)
 
 
-def _members(feed: Feed, symbols: Iterable[SymbolInfo], keep: Iterable[str] | None) -> tuple[SymbolInfo, ...]:
-    wanted = None if keep is None else frozenset(keep)
-    trade_type = TRADE_TYPES[feed.trade_type]
-    return tuple(info for info in symbols if trade_type.takes(info) and (wanted is None or info.symbol in wanted))
+def _members(feed: Feed, symbols: Iterable[SymbolInfo], settings: Settings) -> tuple[SymbolInfo, ...]:
+    wanted = None if settings.keep_symbols is None else frozenset(settings.keep_symbols)
+    trade_type, assets = TRADE_TYPES[feed.trade_type], settings.spot_assets
+    return tuple(
+        info for info in symbols if trade_type.takes(info, assets) and (wanted is None or info.symbol in wanted)
+    )
 
 
 def audit_time(interval: Interval, earliest_ms: int) -> int:
@@ -251,7 +253,7 @@ class FeedRecorder:
                 attempts=_UPDATE_ATTEMPTS,
                 told=self._failed,
             )
-            if members := _members(self.feed, info.symbols, self._settings.keep_symbols):
+            if members := _members(self.feed, info.symbols, self._settings):
                 self._members = members
                 await self._put(ExchangeInfoFetched(self.feed.name, run_time_ms, members))
             else:  # an answer without a single symbol is no news of a market that has vanished

@@ -112,6 +112,14 @@ def test_spot_rules(data: Path) -> None:
     assert (first.contract_type, first.margin_asset, first.onboard_ms, first.delivery_ms) == (None,) * 4
 
 
+def test_spot_symbols_that_are_no_coins_are_told() -> None:
+    """Where exchange info says so, in the words that futures have for it; COIN is as good as nothing."""
+    entry = {"symbol": "AUSDT", "status": "TRADING", "baseAsset": "A", "quoteAsset": "USDT"}
+    for underlying, told in (("EQUITY", "EQUITY"), ("COIN", None), ("", None)):
+        body = json.dumps({"symbols": [entry | {"underlyingType": underlying}]}).encode()
+        assert parse_exchange_info(Market.SPOT, body).symbols[0].contract_type == told
+
+
 def test_exchange_info_without_any_good_symbol_is_malformed() -> None:
     """It would look as if the whole market had been delisted."""
     with pytest.raises(Malformed):
