@@ -73,6 +73,12 @@ def factors(
     listed: Annotated[
         bool, typer.Option("--list", help="Describe the factors there are (--factor: that one).")
     ] = False,
+    sql: Annotated[
+        str | None,
+        typer.Option(
+            "--sql", metavar="NAME:PARAM", help="Print the statement of a factor in SQL, for any DuckDB shell."
+        ),
+    ] = None,
     format: Annotated[str, typer.Option(metavar="NAME", help="table, csv, json, parquet or arrow.")] = "table",
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write there.")] = None,
 ) -> None:
@@ -90,10 +96,23 @@ def factors(
     # The user's package lies beside the user's code, as it does for a strategy started there.
     sys.path.insert(0, str(home.resolve()))
     from bmacdb.factors.library import Library
+    from bmacdb.kit.times import run_time_ms
 
     library = Library(package or config.package)
     if listed:
         _list(library, chosen, format, output)
+        return
+    if sql is not None:
+        bounds = library.plan([sql]).sql
+        if not bounds:
+            raise UsageError(f"factor {sql} is a Python module: it has no SQL.")
+        from bmacdb.factors.statement import statement
+        from bmacdb.kit import CandleReader
+
+        with CandleReader(_database(home, db, config), feed or config.feed) as reader:
+            source = reader.source
+            last = source.interval.shift(run_time_ms(_moment(run_time, reader), source.interval), -1)
+            print(f"{statement(bounds[-1], source.schema, source.interval, last, last, symbols)};")
         return
     wanted: list[object] = [*chosen] if chosen else [*config.factors]
     if not wanted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
@@ -19,7 +19,7 @@ from bmacdb.factors.reach import Reach, reach
 from bmacdb.factors.source import Factor
 from bmacdb.factors.window import constant, folded, resolved
 
-__all__ = ["Bound", "bind"]
+__all__ = ["Bound", "bind", "functions", "steps_of", "steps_reach"]
 
 Step = tuple[str, exp.Expr]
 Find = Callable[[str], Factor | None]
@@ -73,6 +73,14 @@ def bind(factor: Factor, call: Call, find: Find) -> Bound:
     return Bound(call, factor, values, steps, query, lookback, frozenset(columns), across)
 
 
+def steps_of(factor: Factor, find: Find) -> tuple[Step, ...]:
+    """The steps with the parameters as they are written, those of called factors before them."""
+    values: dict[str, Value | exp.Expr] = {
+        parameter.name: exp.Placeholder(this=parameter.name) for parameter in factor.parameters
+    }
+    return tuple(_Binding(factor, values, find, (factor.name,)).steps())
+
+
 def steps_reach(factor: Factor, steps: tuple[Step, ...]) -> Reach:
     """How many bars before the current one the last step reads."""
     known: dict[str, Reach] = {}
@@ -90,18 +98,32 @@ def _across(node: exp.Window) -> bool:
     return any(part.name == "open_time" for part in full.args.get("partition_by") or ())
 
 
-def _literal(node: exp.Expr, values: Mapping[str, Value]) -> exp.Expr:
+def _literal(node: exp.Expr, values: Mapping[str, Value | exp.Expr]) -> exp.Expr:
     """A parameter as a literal, and `last_n` as `last_14`."""
     if isinstance(node, exp.Placeholder) and node.name in values:
-        value: Value = values[node.name]
+        value: Value | exp.Expr = values[node.name]
+        if isinstance(value, exp.Expr):
+            return exp.paren(value.copy()) if isinstance(value, exp.Binary) else value.copy()
         if isinstance(value, str):
             return exp.Literal.string(value)
         number = exp.Literal.number(abs(value))
         return exp.Paren(this=exp.Neg(this=number)) if value < 0 else number
     if isinstance(node, exp.Window) and node.alias.lower().startswith("last_"):
         count = values.get(node.alias[5:])
-        if isinstance(count, int):
-            node.set("alias", exp.to_identifier(f"last_{count}"))
+        if isinstance(count, int | exp.Placeholder):
+            node.set("alias", exp.to_identifier(f"last_{count if isinstance(count, int) else count.name}"))
+        elif isinstance(count, exp.Expr):
+            before = exp.Sub(this=exp.paren(count.copy()), expression=exp.Literal.number(1))
+            frame = {"kind": "ROWS", "start": before, "start_side": "PRECEDING", "end": "CURRENT ROW"}
+            node.set("alias", exp.to_identifier("bars"))
+            node.set("spec", exp.WindowSpec(**frame))
+    return node
+
+
+def _marked(node: exp.Expr, factors: Collection[str]) -> exp.Expr:
+    """A parameter that is a factor, as a call of it."""
+    if isinstance(node, exp.Placeholder) and node.name in factors:
+        return exp.Anonymous(this=f"${node.name}", expressions=[])
     return node
 
 
@@ -110,7 +132,7 @@ class _Binding:
     """The steps of a factor; `above` are the factors that call it."""
 
     factor: Factor
-    values: Mapping[str, Value]
+    values: Mapping[str, Value | exp.Expr]
     find: Find
     above: tuple[str, ...]
     prefix: str = ""
@@ -121,7 +143,8 @@ class _Binding:
         factors = {parameter.name for parameter in self.factor.parameters if parameter.kind == "factor"}
         simple = {name: value for name, value in self.values.items() if name not in factors}
         for name, tree in self.factor.steps:
-            bound = self._called(self._checked(tree, known).transform(_literal, simple))
+            checked = self._checked(tree, known).transform(_marked, factors)
+            bound = self._called(checked.transform(_literal, simple))
             known[name] = f"{self.prefix}{name}"
             self.made[known[name]] = folded(bound)
         return list(self.made.items())
@@ -151,8 +174,8 @@ class _Binding:
         def call(node: exp.Expr) -> exp.Expr:
             if isinstance(node, exp.Anonymous) and (other := self.find(node.name)) is not None:
                 return self._inner(node, other, [_value(self.factor, part) for part in node.expressions])
-            if isinstance(node, exp.Placeholder):  # a factor as parameter
-                given = parse_call(str(self.values[node.name]))
+            if isinstance(node, exp.Anonymous) and node.name.startswith("$"):
+                given = parse_call(str(self.values[node.name[1:]]))
                 if (other := self.find(given.name)) is None:
                     raise UsageError(
                         f"factor {self.factor.name}: {given.name} cannot be called in SQL, as there is no such "
@@ -163,14 +186,23 @@ class _Binding:
 
         return tree.transform(call)
 
-    def _inner(self, node: exp.Expr, other: Factor, given: Sequence[Value]) -> exp.Expr:
+    def _inner(self, node: exp.Expr, other: Factor, given: Sequence[Value | exp.Expr]) -> exp.Expr:
         if other.name in self.above:
             raise UsageError(f"factor {self.factor.name} needs itself: {' -> '.join([*self.above, other.name])}.")
         if other.query is not None:
             raise self.factor.error(node, f"{other.name} is a whole query: only select lists can be called.")
-        call = Call(other.name, ",".join(map(str, given)) if given else None)
-        values = other.values(call)
-        prefix = "_".join([other.name, *map(str, values.values())]).lower()
+        texts = [part if not isinstance(part, exp.Expr) else "" for part in given]
+        values: dict[str, Value | exp.Expr] = {}
+        if any(isinstance(part, exp.Expr) for part in given):  # in a macro
+            for place, parameter in enumerate(other.parameters):
+                known = given[place] if place < len(given) else parameter.default
+                if known is None or len(given) > len(other.parameters):
+                    raise self.factor.error(node, f"{other.name} takes {', '.join(map(str, other.parameters))}.")
+                values[parameter.name] = known
+        else:
+            values |= other.values(Call(other.name, ",".join(map(str, texts)) if texts else None))
+        shown = (value.sql() if isinstance(value, exp.Expr) else str(value) for value in values.values())
+        prefix = "_".join([other.name, *shown]).lower()
         prefix = "".join(letter if letter.isalnum() or letter == "_" else "_" for letter in prefix) + "__"
         inner = _Binding(other, values, self.find, (*self.above, other.name), prefix, self.made)
         inner.steps()
@@ -180,7 +212,9 @@ class _Binding:
         return exp.column(prefix[:-2])
 
 
-def _value(factor: Factor, tree: exp.Expr) -> Value:
+def _value(factor: Factor, tree: exp.Expr) -> Value | exp.Expr:
+    if tree.find(exp.Placeholder):
+        return tree.copy()
     if isinstance(tree, exp.Literal) and tree.is_string:
         return str(tree.this)
     try:
@@ -190,7 +224,7 @@ def _value(factor: Factor, tree: exp.Expr) -> Value:
 
 
 @cache
-def _functions() -> Mapping[str, bool]:
+def functions() -> Mapping[str, bool]:
     """DuckDB's functions by name, and whether each gives the same for the same arguments."""
     with duckdb.connect(":memory:") as connection:
         found = connection.execute(
@@ -203,7 +237,7 @@ def _functions() -> Mapping[str, bool]:
 def _check_functions(factor: Factor, tree: exp.Expr, find: Find = lambda _: None) -> None:
     for node in tree.find_all(exp.Func):
         name = node.name.lower() if isinstance(node, exp.Anonymous) else node.sql_name().lower()
-        if name == "rand" or not _functions().get(name, True):
+        if name == "rand" or not functions().get(name, True):
             raise factor.error(node, f"{name}() gives another value each time: no factor may call it.")
         if not isinstance(node, exp.Anonymous):
             continue
@@ -214,7 +248,7 @@ def _check_functions(factor: Factor, tree: exp.Expr, find: Find = lambda _: None
                     node,
                     f"{name} takes ({', '.join(helper.parameters)}), and is given {len(node.expressions)} arguments.",
                 )
-        elif name not in _functions() and find(node.name) is None:
-            near = get_close_matches(name, [*helpers(), *_functions()], n=3, cutoff=0.6)
+        elif name not in functions() and find(node.name) is None:
+            near = get_close_matches(name, [*helpers(), *functions()], n=3, cutoff=0.6)
             hint = f" Did you mean {', '.join(near)}?" if near else ""
             raise factor.error(node, f"there is no function {node.name}.{hint}")

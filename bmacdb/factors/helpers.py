@@ -68,7 +68,8 @@ def _put(node: exp.Expr, values: Mapping[str, exp.Expr]) -> exp.Expr:
 
 def _closed(tree: exp.Expr) -> exp.Expr:
     """The tree in parentheses, where it could come apart within another."""
-    return exp.Paren(this=tree) if isinstance(tree, exp.Binary | exp.Unary | exp.Between | exp.In) else tree
+    apart = isinstance(tree, exp.Binary | exp.Unary | exp.Between | exp.In) and not isinstance(tree, exp.Paren)
+    return exp.Paren(this=tree) if apart else tree
 
 
 def _named(node: exp.Expr) -> exp.Expr:

@@ -89,7 +89,7 @@ def lay_query(query: exp.Query, integers: Collection[str] = ()) -> list[Cte]:
 
 def _windows(trees: Collection[exp.Expr], integers: Collection[str], own: Collection[str] = ()) -> str:
     found = [(name, clause(name, integers)) for name in names(trees) if name not in own]
-    return ", ".join(f"{name} AS ({text})" for name, text in found if text)
+    return ", ".join(f"{name} AS ({text.replace('$', '')})" for name, text in found if text)
 
 
 def _guarded(tree: exp.Expr, wild: Collection[str]) -> exp.Expr:

@@ -127,9 +127,11 @@ class _Reading:
     def _source(self, node: exp.Expr, ctes: Mapping[str, _Relation]) -> _Relation:
         if isinstance(node, exp.Subquery):
             return self.of(node, ctes)
-        if not isinstance(node, exp.Table) or not isinstance(node.this, exp.Identifier):
+        if not isinstance(node, exp.Table):  # VALUES, unnest of a list
             return _Relation(False, False)
         name = node.name.lower()
+        if not isinstance(node.this, exp.Identifier) and name in ("range", "generate_series", "unnest"):
+            return _Relation(False, False)
         if name in ctes and not node.db:
             return ctes[name]
         if name == "bars" and not node.db:

@@ -59,7 +59,7 @@ def clause(name: str, parameters: Collection[str] = ()) -> str | None:
         return BARS if name == "bars" else MARKET
     if (match := _LAST.fullmatch(name)) is None or not (match[1].isdecimal() or match[1] in parameters):
         return None
-    before = int(match[1]) - 1 if match[1].isdecimal() else f"{match[1]} - 1"
+    before = int(match[1]) - 1 if match[1].isdecimal() else f"${match[1]} - 1"
     return f"bars ROWS BETWEEN {before} PRECEDING AND CURRENT ROW"
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 
 import psutil
@@ -14,10 +14,11 @@ import psutil
 from bmacdb import __version__
 from bmacdb.clock import ServerClock
 from bmacdb.config import Settings
-from bmacdb.errors import Blocked, ExchangeError, RateLimited, Unreachable
+from bmacdb.errors import Blocked, ExchangeError, RateLimited, StoreError, Unreachable
 from bmacdb.exchange.endpoints import Endpoints
 from bmacdb.exchange.rest import open_session, retrying
 from bmacdb.exchange.stream import CandleListener
+from bmacdb.factor import factor_texts, version_of
 from bmacdb.model import Batch, Feed
 from bmacdb.recorder.disk import DiskWatch
 from bmacdb.recorder.dispatch import Dispatcher
@@ -143,9 +144,27 @@ class _Recorder:
                     told=self._failed,
                     filled=self._filled,
                 )
+            await self._define(store)
             return await self._record(store, fetchers)
         finally:
             await store.close()
+
+    async def _define(self, store: Store) -> None:
+        """The factors as macros in the file: the library, and what lies in `factor/` beside the database."""
+        texts = factor_texts(self._settings.db.parent / "factor")
+
+        def make(feeds: Sequence[str]) -> Sequence[str]:
+            from bmacdb.factors.macros import macros  # the parser is loaded when the factors have changed
+
+            made, told = macros(texts, list(map(parse_feed, feeds)))
+            for text in told:
+                self._notice(Severity.WARNING, "factors", text)
+            return made
+
+        try:
+            await store.define(lambda feeds: version_of(texts, [__version__, *feeds]), make)
+        except StoreError as error:  # candles come first
+            self._notice(Severity.WARNING, "factors", f"the factors have no macros in the database: {error}")
 
     async def _record(self, store: Store, fetchers: list[RestFetchers]) -> Outcome:
         async with self._serving(store) as announce:

@@ -19,8 +19,10 @@ __all__ = [
     "create_feed",
     "create_views",
     "feed_names",
+    "macros_version",
     "migrate",
     "quoted",
+    "replace_macros",
     "resampled_names",
     "stored_version",
 ]
@@ -143,6 +145,27 @@ def drop_views(connection: duckdb.DuckDBPyConnection) -> None:
         "SELECT view_name FROM duckdb_views() WHERE NOT internal AND NOT temporary AND schema_name = 'main'"
     ).fetchall():
         connection.execute(f"DROP VIEW main.{quoted(name)}")
+
+
+def macros_version(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """Which macros of factors the file has."""
+    row = connection.execute("SELECT value FROM main.meta WHERE key = 'macros'").fetchone()
+    return None if row is None else str(row[0])
+
+
+def replace_macros(connection: duckdb.DuckDBPyConnection, version: str, statements: Sequence[str]) -> None:
+    """Create the macros of factors in place of those that there are; within the caller's transaction."""
+    found = connection.execute(
+        "SELECT DISTINCT schema_name, function_name, function_type FROM duckdb_functions()"
+        " WHERE database_name = current_database() AND NOT internal AND function_type IN ('macro', 'table_macro')"
+    ).fetchall()
+    for place, name, kind in found:
+        table = " TABLE" if kind == "table_macro" else ""
+        connection.execute(f"DROP MACRO{table} {quoted(place)}.{quoted(name)}")
+    for statement in statements:
+        connection.execute(statement)
+    connection.execute("DELETE FROM main.meta WHERE key = 'macros'")
+    connection.execute("INSERT INTO main.meta VALUES ('macros', $1)", [version])
 
 
 def resampled_names(connection: duckdb.DuckDBPyConnection) -> list[str]:

@@ -12,7 +12,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -177,6 +177,33 @@ class Store:
             roll_back(connection)
             raise
         return replace(feed, interval=interval)
+
+    async def define(
+        self, version: Callable[[Sequence[str]], str], make: Callable[[Sequence[str]], Sequence[str]]
+    ) -> bool:
+        """Create the macros of factors for all feeds of the file, unless they are those already; whether it did.
+
+        Both functions are given the names of the feeds. All macros are created or none: StoreError, and what was there
+        stays.
+        """
+        feeds = await self._do(lambda: schema.feed_names(self._living()))
+        wanted = version(feeds)
+        if await self._do(lambda: schema.macros_version(self._living())) == wanted:
+            return False
+        statements = await asyncio.to_thread(make, feeds)
+
+        def work() -> None:
+            connection = self._living()
+            connection.execute("BEGIN")
+            try:
+                schema.replace_macros(connection, wanted, statements)
+                connection.execute("COMMIT")
+            except duckdb.Error:
+                roll_back(connection)
+                raise
+
+        await self._do(work)
+        return True
 
     async def commit(self, batch: Batch) -> None:
         """Write a batch in one transaction: all of it or nothing.

@@ -339,3 +339,40 @@ def test_every_function_that_acts_has_been_looked_at() -> None:
     connection.close()
     harmless = {"error", "random", "uuid", "uuidv4", "uuidv7", "gen_random_uuid"}
     assert acting - harmless == {"current_connection_id", "current_transaction_id"}
+
+
+async def test_macros_of_factors_open_no_door(served: Served, tmp_path: Path) -> None:
+    """They are let through; what their arguments do is looked at, and one that is called as a function of DuckDB's own
+    does not let that function in."""
+    secret = tmp_path / "secret.txt"
+    secret.write_text("a secret", encoding="utf-8")
+    bait = [
+        "CREATE MACRO main.Own(n := 3, since := NULL) AS TABLE SELECT n AS value, since AS since",
+        "CREATE MACRO main.twice(x) AS 2 * x",
+        "CREATE MACRO main.read_text(name := 'x') AS TABLE SELECT 1 AS value",
+        "CREATE MACRO main.getenv(name) AS 'nothing'",
+    ]
+    await served.store.define(lambda feeds: "bait", lambda feeds: bait)
+    await asyncio.wrap_future(served.server._thread.submit(served.server._refresh))
+    connection = client(served)
+    for good in (
+        "FROM Own()",
+        "FROM main.Own(n := 5)",
+        "SELECT twice(21)",
+        "SELECT value FROM own(since := DATE '2026-01-01')",
+    ):
+        assert connection.execute("FROM quack_query_by_name('db', ?)", [good]).fetchall(), good
+    for bad in (
+        f"FROM read_text('{secret}')",
+        f"FROM system.main.read_text('{secret}')",
+        f"FROM main.read_text('{secret}')",
+        "SELECT getenv('HOME')",
+        "SELECT twice(system.main.getenv('HOME'))",
+        f"FROM Own(since := (SELECT content FROM read_text('{secret}')))",
+        "FROM Own(n := current_setting('memory_limit'))",
+        f"FROM Own(n := (SELECT count(*) FROM '{secret}'))",
+        "FROM guard.rules.known",
+    ):
+        with pytest.raises(duckdb.Error, match="refuses") as error:
+            connection.execute("FROM quack_query_by_name('db', ?)", [bad]).fetchall()
+        assert "a secret" not in str(error.value), bad
