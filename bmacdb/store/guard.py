@@ -65,10 +65,8 @@ def refresh(connection: duckdb.DuckDBPyConnection) -> None:
     functions = connection.execute(
         "SELECT lower(function_name) AS name FROM duckdb_functions() WHERE database_name = 'system' GROUP BY name "
         "HAVING bool_or(function_type IN ('scalar', 'aggregate', 'macro')) "
-        "AND NOT bool_or(function_type IN ('table', 'table_macro')) AND NOT regexp_full_match(name, $1) "
-        # Macros of the database's own are ours, and readers can make none.
-        "UNION SELECT lower(function_name) FROM duckdb_functions() WHERE lower(database_name) = $2",
-        [DENIED_FUNCTIONS, database],
+        "AND NOT bool_or(function_type IN ('table', 'table_macro')) AND NOT regexp_full_match(name, $1)",
+        [DENIED_FUNCTIONS],
     ).fetchall()
     # Macros of the file: factors and helpers. One with the name of a function of DuckDB's own opens no door to it.
     functions += connection.execute(
