@@ -27,6 +27,7 @@ __all__ = [
     "Market",
     "Ready",
     "Run",
+    "RunState",
     "Segment",
     "Source",
     "SymbolInfo",
@@ -148,6 +149,15 @@ class Ready:
     source: str
 
 
+class RunState(StrEnum):
+    """`open` until it is `complete`, or `late` at its deadline; `halted` when nothing of the feed trades."""
+
+    OPEN = "open"
+    LATE = "late"
+    COMPLETE = "complete"
+    HALTED = "halted"
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One period of a feed, as far as it has got. `missing` names what was late at the deadline, and stays."""
@@ -159,6 +169,15 @@ class Run:
     last_item: str | None
     repaired: int
     missing: tuple[str, ...]
+
+    @property
+    def state(self) -> RunState:
+        """How far it is: what is expected of a market that is halted is nothing."""
+        if self.complete_at_ms is not None:
+            return RunState.COMPLETE
+        if not self.expected:
+            return RunState.HALTED
+        return RunState.LATE if self.missing else RunState.OPEN
 
 
 class GapState(StrEnum):

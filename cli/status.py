@@ -90,7 +90,8 @@ def _recorder(found: Status) -> str:
 
 
 def _feed(feed: FeedStatus, now_ms: int) -> list[str]:
-    lines = [f"{feed.feed}{'  LATE' if feed.late else ''}"]
+    mark = "  LATE" if feed.late else "  HALTED: nothing of it trades at the exchange" if feed.halted else ""
+    lines = [f"{feed.feed}{mark}"]
     if feed.run_time_ms is None:
         lines.append("  no run time yet")
     else:

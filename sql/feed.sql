@@ -1,4 +1,4 @@
--- The tables of one feed, in a schema of its own, reached by search_path. Version 1.
+-- The tables of one feed, in a schema of its own, reached by search_path. Version 2.
 -- No keys: uniqueness is the single writer's MERGE (half the file, and deleted rows are given back).
 
 CREATE TABLE candles (
@@ -31,7 +31,8 @@ CREATE TABLE runs (
     complete_at TIMESTAMPTZ,           -- null: the market is not complete (yet)
     last_item   VARCHAR,               -- the symbol that came last
     repaired    INTEGER     NOT NULL,  -- how many came by REST
-    missing     VARCHAR[]   NOT NULL   -- late at the deadline; stays when they come after all
+    missing     VARCHAR[]   NOT NULL,  -- late at the deadline; stays when they come after all
+    state       VARCHAR     NOT NULL   -- open, late, complete; halted: nothing of the feed traded, so nothing is expected
 );
 
 CREATE TABLE exginfo (

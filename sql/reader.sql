@@ -33,13 +33,13 @@ SELECT item FROM run_status WHERE feed = $feed AND item NOT IN ('exginfo', 'fund
 );
 
 -- status: each feed: its newest run, its newest complete one, how long the last thousand took, holes and bars.
-SELECT feeds.feed, feeds."interval", feeds.anchor, newest.run_time, newest.ready, newest.expected, newest.missing,
+SELECT feeds.feed, feeds."interval", feeds.anchor, newest.run_time, newest.ready, newest.expected, newest.missing, newest.state,
        done.run_time AS complete_run_time, done.seconds_last, done.seconds_p50, done.seconds_p99,
        coalesce(holes.open_gaps, 0) AS open_gaps, coalesce(bars.rows, 0) AS rows
 FROM feeds
 LEFT JOIN (
     SELECT feed, max(run_time) AS run_time, max_by(ready, run_time) AS ready, max_by(expected, run_time) AS expected,
-           max_by(missing, run_time) AS missing
+           max_by(missing, run_time) AS missing, max_by(state, run_time) AS state
     FROM runs GROUP BY feed
 ) AS newest USING (feed)
 LEFT JOIN (

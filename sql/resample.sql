@@ -48,7 +48,8 @@ CREATE TABLE IF NOT EXISTS derived.runs (
     complete_at TIMESTAMPTZ,
     last_item   VARCHAR,
     repaired    INTEGER     NOT NULL,
-    missing     VARCHAR[]   NOT NULL  -- symbols that traded then and have a hole within the bar
+    missing     VARCHAR[]   NOT NULL, -- symbols that traded then and have a hole within the bar
+    state       VARCHAR     NOT NULL
 );
 
 -- codes: a number for each symbol, so that one integer says which bar of which symbol a row is.
@@ -162,7 +163,8 @@ DELETE FROM derived.runs WHERE run_time = make_timestamptz(1000::BIGINT * $run_t
 -- add_run: note how far the bars of a run time are.
 INSERT INTO derived.runs
 VALUES (make_timestamptz(1000::BIGINT * $run_time), $expected, $ready,
-        make_timestamptz(1000::BIGINT * $complete_at), NULL, $repaired, $missing::VARCHAR[]);
+        make_timestamptz(1000::BIGINT * $complete_at), NULL, $repaired, $missing::VARCHAR[],
+        CASE WHEN $complete_at IS NOT NULL THEN 'complete' WHEN len($missing::VARCHAR[]) > 0 THEN 'late' ELSE 'open' END);
 
 -- add_ready: note the bars of a run time that are there.
 INSERT INTO derived.run_status

@@ -1,4 +1,4 @@
--- What spans feeds. Version 1.
+-- What spans feeds. Version 2.
 
 CREATE TABLE main.meta (
     key   VARCHAR NOT NULL,

@@ -30,12 +30,12 @@ SELECT symbol, epoch_ms(max(funding_time)) FROM funding_rates GROUP BY symbol;
 SELECT symbol, epoch_ms(gap_start), epoch_ms(gap_end), state, reason, epoch_ms(found_at), epoch_ms(closed_at)
 FROM gaps WHERE list_contains($states, state) ORDER BY gap_start, symbol;
 
--- unfinished_runs: the periods that never got complete, with the items that were ready, oldest first. What REST brought
+-- unfinished_runs: the periods that expected something and never got complete, with the items that were ready, oldest first. What REST brought
 -- is counted anew: the row of a run is written when it opens, at its deadline and in the end, and a kill comes between.
 SELECT epoch_ms(run_time), runs.expected, runs.ready, runs.last_item,
        count(run_status.item) FILTER (run_status.source <> 'ws' AND run_status.item NOT IN ('exginfo', 'funding')),
        runs.missing,
        list(run_status.item) FILTER (run_status.item IS NOT NULL)
 FROM runs LEFT JOIN run_status USING (run_time)
-WHERE runs.complete_at IS NULL AND runs.run_time >= make_timestamptz(1000::BIGINT * $since_ms)
+WHERE runs.complete_at IS NULL AND runs.expected > 0 AND runs.run_time >= make_timestamptz(1000::BIGINT * $since_ms)
 GROUP BY ALL ORDER BY 1;

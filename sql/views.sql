@@ -2,7 +2,7 @@
 
 -- readiness: each period of each feed: how many symbols are expected, there by now, and were late at the deadline.
 SELECT feed, run_time, expected, ready, expected - ready AS waiting, complete_at IS NOT NULL AS complete, complete_at,
-       last_item, repaired, len(missing) AS late, missing AS late_symbols
+       last_item, repaired, len(missing) AS late, missing AS late_symbols, state
 FROM runs;
 
 -- latency: seconds from each boundary until the whole market was there.

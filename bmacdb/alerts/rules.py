@@ -29,7 +29,7 @@ ALERTED = (Started, RunLate, RunComplete, SymbolsChanged, Notice)
 
 _NAMES = 8
 _OFTEN, _WITHIN_MS = 3, 600_000  # what heals itself is alerted when it comes so often within so long
-_AT_ONCE = frozenset({"silence", "limit", "serve", "clock", "watchdog", "disk", "store"})
+_AT_ONCE = frozenset({"silence", "limit", "serve", "clock", "watchdog", "disk", "store", "halt"})
 _LASTING = frozenset({"rest", "stream", "frames"})
 _OVER_WITH_A_RUN = frozenset({"rest", "stream", "silence"})  # a later run that is complete proves it
 _MOST_LATE = 1000

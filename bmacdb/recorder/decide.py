@@ -42,10 +42,16 @@ from bmacdb.recorder.messages import (
 )
 from bmacdb.recorder.runs import RunBook
 
-__all__ = ["FeedState"]
+__all__ = ["DOUBT_MS", "FeedState"]
+
+DOUBT_MS = 30_000
+"""How long a symbol must be seen not to trade before it is expected no more."""
 
 _EARLY_MS = 5_000  # a closed bar may come this much before our belief of the exchange's clock says that it closed
 _CONFIRM_AFTER_MS = 5_000  # beyond the age at which REST is believed
+_ENDED = frozenset({"PRE_DELIVERING", "DELIVERING", "DELIVERED", "PRE_SETTLE", "SETTLING", "CLOSE"})
+"""What futures say of a contract that will not trade again."""
+_RECENT_BARS = 3  # a symbol that was recorded so recently may only pause while the recorder starts
 _WAITED_MS = 1_000  # a bar that waited longer to be written, as on a full disk, was not ready when it was heard
 
 
@@ -58,8 +64,11 @@ class FeedState:
         self.known: set[str] = set()
         self.latest: dict[str, int] = {}
         self.unknown_frames = 0
+        self.halted = False
+        """Whether the exchange trades nothing of this feed."""
         self._page_rows, self._settle_ms = page_rows, settle_ms
         self._last: dict[str, Candle] = {}
+        self._doubted: dict[str, int] = {}  # expected symbols that were not found trading, and since when
         self._exginfo: tuple[SymbolInfo, ...] = ()
         self._gaps = GapBook(feed.interval, page_rows=page_rows, settle_ms=settle_ms)
         self._provisional = GapBook(feed.interval, page_rows=page_rows, settle_ms=settle_ms)
@@ -105,6 +114,10 @@ class FeedState:
     def provisional_bars(self) -> int:
         """How many stretches of bars are to be confirmed, because REST gave them too soon after their close."""
         return len(self._provisional)
+
+    def in_doubt(self) -> int:
+        """How many expected symbols were not found trading: the listings are to be looked at again soon."""
+        return len(self._doubted)
 
     def delayed(self, into: Decision, now_ms: int) -> None:
         """What is in `into` could be written only now, for there was no room: nobody could read it before."""
@@ -314,29 +327,63 @@ class FeedState:
     # Symbols
 
     def _exchange_info(self, message: ExchangeInfoFetched, now_ms: int, into: Decision) -> None:
-        trading = {info.symbol for info in message.symbols if info.status == "TRADING"}
-        listed, delisted = trading - self.expected, self.expected - trading
-        first, starting = not self.expected, not message.run_time_ms
+        status = {info.symbol: info.status for info in message.symbols}
+        trading = {symbol for symbol, word in status.items() if word == "TRADING"}
+        gone = {
+            symbol
+            for symbol in self.expected - trading
+            if self._is_gone(symbol, status.get(symbol), now_ms, starting=message.starting)
+        }
+        doubted = self.expected - trading - gone
+        self._doubted = {symbol: self._doubted.get(symbol, now_ms) for symbol in doubted}
+        listed, first = trading - self.expected, not self.expected
         self.known |= trading
+        self.expected = trading | doubted
         exginfo = tuple(info for info in message.symbols if info.symbol in self.known)
         if exginfo != self._exginfo:
             into.exginfo = self._exginfo = exginfo
-        self.expected = trading
-        if starting:
-            into.listen = frozenset(trading)
-        else:
+        if message.run_time_ms:
             into.ready.append(Ready(message.run_time_ms, EXGINFO_ITEM, now_ms, Source.REST))
             into.events.append(ExchangeInfoUpdated(now_ms, self.feed.name, message.run_time_ms, len(trading)))
-        if not listed and not delisted:
-            return
-        if not starting:
-            into.listen = frozenset(trading)
+        self._tell_halt(now_ms, into)
+        # While nothing trades the streams stay: they are the first to know when it does again.
+        if message.starting or (self.expected and (listed or gone)):
+            into.listen = frozenset(self.expected)
+        if not message.starting:
             into.backfill += sorted(listed)
-        if not first:
-            into.events.append(SymbolsChanged(now_ms, self.feed.name, tuple(sorted(listed)), tuple(sorted(delisted))))
-        for symbol in sorted(delisted):
-            self._last_bars(symbol, now_ms, into, forming=starting)
-        self.runs.delisted(delisted, now_ms, into)
+        if self.expected and not first and (listed or gone):
+            into.events.append(SymbolsChanged(now_ms, self.feed.name, tuple(sorted(listed)), tuple(sorted(gone))))
+        for symbol in sorted(gone):
+            self._last_bars(symbol, now_ms, into, forming=message.starting)
+        self.runs.delisted(gone, now_ms, into)
+
+    def _is_gone(self, symbol: str, status: str | None, now_ms: int, *, starting: bool) -> bool:
+        """Whether a symbol that does not trade is expected no more.
+
+        Spot says BREAK of one that pauses for seconds and of one that is delisted, and a list may be cut short
+        (`status` None): both are believed when they last.
+        """
+        if status in _ENDED:
+            return True
+        newest_ms = self.latest.get(symbol, -1)
+        if starting and newest_ms < self.feed.interval.shift(self.feed.interval.floor(now_ms), -_RECENT_BARS):
+            return True
+        if now_ms - self._doubted.get(symbol, now_ms) < DOUBT_MS:
+            return False
+        # Of one that is not listed bars may come all the same: then the list is wrong.
+        due_ms = self.feed.interval.shift(self.feed.interval.floor(now_ms - DOUBT_MS), -1)
+        return status is not None or newest_ms < due_ms
+
+    def _tell_halt(self, now_ms: int, into: Decision) -> None:
+        if self.halted == (not self.expected):
+            return
+        self.halted = not self.expected
+        if self.halted:
+            text = "nothing of this feed trades at the exchange now: its runs are halted until something does"
+            into.events.append(Notice(now_ms, Severity.ERROR, "halt", text, self.feed.name))
+        else:
+            text = f"the market trades again: {len(self.expected)} symbols"
+            into.events.append(Notice(now_ms, Severity.INFO, "halt", text, self.feed.name))
 
     def _last_bars(self, symbol: str, now_ms: int, into: Decision, *, forming: bool) -> None:
         """What a delisted symbol closed unheard is a gap: REST has the last bar only a while after its close, and then

@@ -160,7 +160,7 @@ class SymbolsChanged:
 @dataclass(frozen=True, slots=True)
 class Notice:
     """Anything else worth a line: `topic` groups them (stream, silence, rest, limit, frames, store, disk, serve, clock,
-    watchdog, settings). Alerts are decided by it: see `bmacdb.alerts.rules`."""
+    watchdog, halt, settings). Alerts are decided by it: see `bmacdb.alerts.rules`."""
 
     at_ms: int
     severity: Severity

@@ -13,6 +13,7 @@ from bmacdb.exchange.listeners import Listeners
 from bmacdb.exchange.market import MarketDesk
 from bmacdb.exchange.rest import PAGE_ROWS, retrying
 from bmacdb.exchange.stream import CandleListener
+from bmacdb.exchange.wire import ExchangeInfo
 from bmacdb.interval import MINUTE_MS, Interval
 from bmacdb.model import Feed, GapState, Market, Segment, SymbolInfo
 from bmacdb.recorder.alarm import PeriodAlarm
@@ -31,6 +32,9 @@ __all__ = ["FeedPlan", "FeedRecorder", "audit_time", "plan_feed"]
 _HISTORY_PATIENCE_S = 120  # how long live waits for the whole window; then the newest page of each symbol is enough
 _LEAST_SETTLE_MS = 2_000  # the client leaves out bars that closed within a second, and our clock is not exact
 _UPDATE_ATTEMPTS = 5
+_LISTINGS_TURN_S = 1.0
+_LISTINGS_EVERY_MS = 300_000
+_LOOK_AGAIN_MS, _MOST_LOOK_AGAIN_MS = 3_000, 60_000
 _AUDIT_EVERY_MS = 1_800_000
 _AUDIT_PHASE_MS = 60_000  # how long after a boundary, for periods that are long enough
 
@@ -44,20 +48,22 @@ class FeedPlan:
 
 
 async def plan_feed(feed: Feed, desk: MarketDesk, settings: Settings, *, now_ms: int, report: Report) -> FeedPlan:
-    """Ask the exchange what `feed` is to record. Raises UsageError when none of keep_symbols trades."""
+    """Ask the exchange what `feed` is to record; what does not trade now is waited for.
+
+    Raises UsageError when the exchange lists symbols of this kind, and none of keep_symbols among them.
+    """
     info = await desk.exchange_info(now_ms)
     members = _members(feed, info.symbols, settings)
     trading = select(feed, members, assets=settings.spot_assets)
     keep = settings.keep_symbols
     if keep is not None and (absent := [symbol for symbol in keep if symbol not in trading]):
-        if not trading:
-            raise UsageError(f"keep_symbols: none of {', '.join(keep)} trades on {feed.trade_type}.")
-        text = f"keep_symbols that do not trade on {feed.trade_type} are left out: {', '.join(absent)}"
+        if not members and _members(feed, info.symbols, settings.model_copy(update={"keep_symbols": None})):
+            raise UsageError(f"keep_symbols: none of {', '.join(keep)} is listed on {feed.trade_type}.")
+        text = f"keep_symbols that do not trade on {feed.trade_type} are left out until they do: {', '.join(absent)}"
         report(Notice(now_ms, Severity.WARNING, "settings", text, feed.name))
-    if not trading:
-        raise UsageError(f"{feed.name}: the exchange lists no symbol of {feed.trade_type} that trades.")
-    if feed.interval.name == "3d":  # its grid is the exchange's own
-        bars = await desk.client.klines(next(iter(trading)), feed.interval, start_ms=None, end_ms=None, limit=2)
+    if members and feed.interval.name == "3d":  # its grid is the exchange's own
+        symbol = next(iter(trading), members[0].symbol)
+        bars = await desk.client.klines(symbol, feed.interval, start_ms=None, end_ms=None, limit=2)
         if bars:
             feed = replace(feed, interval=feed.interval.anchored(bars[-1].open_time_ms))
     return FeedPlan(feed, members)
@@ -99,7 +105,10 @@ class FeedRecorder:
         """`completed` is told of (feed, run times) once they are committed, `told` of failures that are tried again,
         `filled` of the feed once its history is there."""
         self.feed = feed = plan.feed
-        self._members, self._desk, self._settings, self._store = plan.members, desk, settings, store
+        self._members = plan.members
+        self._onboard: dict[str, int] = {}  # of every symbol that was ever listed here
+        self._note_onboard(plan.members)
+        self._desk, self._settings, self._store = desk, settings, store
         self._clock, self._put, self._report, self._told = clock, put, report, told
         self._completed, self._filled = completed, filled
         page_rows = PAGE_ROWS[feed.market]
@@ -139,6 +148,8 @@ class FeedRecorder:
         self._with_funding = settings.funding_rate and feed.market is not Market.SPOT
         self._listening = asyncio.Event()
         self._updates: asyncio.TaskGroup | None = None
+        self._looked_ms = clock.now_ms()  # when the listings were asked for last
+        self._listed = bool(plan.members)  # whether they had any symbol of this feed
         self.run_time_ms: int | None = None
         self.caught_up = False
         """Whether nothing is left to fetch of what closed before the first run."""
@@ -160,7 +171,10 @@ class FeedRecorder:
             provisional=await self._store.provisional(self.feed),
             now_ms=now_ms,
         )
-        await self._put(ExchangeInfoFetched(self.feed.name, 0, self._members))
+        await self._put(ExchangeInfoFetched(self.feed.name, 0, self._members, starting=True))
+
+    def _note_onboard(self, members: Iterable[SymbolInfo]) -> None:
+        self._onboard.update((info.symbol, info.onboard_ms or 0) for info in members)
 
     async def _holes(self, symbols: Iterable[str] | None) -> Mapping[str, tuple[Segment, ...]]:
         """What the window lacks of `symbols` (None: all), leaving out what is known to be absent or under repair, and
@@ -169,7 +183,6 @@ class FeedRecorder:
         end_ms = self._settled_ms()
         start_ms = interval.shift(end_ms, -self._settings.num_candles)
         wanted = self.state.expected if symbols is None else self.state.expected.intersection(symbols)
-        onboard = {info.symbol: info.onboard_ms or 0 for info in self._members}
         covered: dict[str, list[Segment]] = {symbol: [] for symbol in wanted}
         found = await self._store.segments(self.feed, start_ms=start_ms, end_ms=end_ms, symbols=wanted)
         for symbol, segments in found.items():
@@ -178,7 +191,7 @@ class FeedRecorder:
             if gap.symbol in covered:
                 covered[gap.symbol].append(Segment(gap.gap_start_ms, gap.gap_end_ms))
         return {
-            symbol: missing(interval, max(start_ms, interval.floor(onboard.get(symbol, 0))), end_ms, segments)
+            symbol: missing(interval, max(start_ms, interval.floor(self._onboard.get(symbol, 0))), end_ms, segments)
             for symbol, segments in covered.items()
         }
 
@@ -193,6 +206,9 @@ class FeedRecorder:
             if self._with_funding:
                 tasks.create_task(self._settled_funding())
             await self._listening.wait()
+            tasks.create_task(self._watch_listings())
+            while self.state.halted:  # no run is ready before the window behind it is full
+                await self._clock.sleep(_LISTINGS_TURN_S)
             await self._enough_history()
             self._filled(self.feed.name)
             first_ms = self.feed.interval.boundary_after(self._clock.now_ms())
@@ -253,15 +269,38 @@ class FeedRecorder:
                 attempts=_UPDATE_ATTEMPTS,
                 told=self._failed,
             )
-            if members := _members(self.feed, info.symbols, self._settings):
-                self._members = members
-                await self._put(ExchangeInfoFetched(self.feed.name, run_time_ms, members))
-            else:  # an answer without a single symbol is no news of a market that has vanished
-                self._notice(Severity.WARNING, "rest", "exchange info without any symbol of this feed is not believed")
+            await self._take_listings(info, run_time_ms)
             if self._with_funding:
                 await self._funding.snapshot(run_time_ms, _UPDATE_ATTEMPTS)
         except ExchangeError as error:
             self._notice(Severity.WARNING, "rest", f"no exchange info or funding for this run time: {error}")
+
+    async def _take_listings(self, info: ExchangeInfo, run_time_ms: int) -> None:
+        self._looked_ms = self._clock.now_ms()
+        members = _members(self.feed, info.symbols, self._settings)
+        self._listed = bool(members)
+        if members:
+            self._note_onboard(members)
+            await self._put(ExchangeInfoFetched(self.feed.name, run_time_ms, members))
+        elif self.state.expected:  # an answer without a single symbol is no news of a market that has vanished
+            self._notice(Severity.WARNING, "rest", "exchange info without any symbol of this feed is not believed")
+
+    async def _watch_listings(self) -> None:
+        """Look at the listings between boundaries, too: soon, and then ever more rarely, while something that should
+        trade does not; else every some minutes, for a period may last a day."""
+        looks = 0
+        while True:
+            await self._clock.sleep(_LISTINGS_TURN_S)
+            doubtful = self.state.halted or self.state.in_doubt() or not self._listed
+            looks = looks if doubtful else 0
+            pause_ms = min(_LOOK_AGAIN_MS << min(looks, 10), _MOST_LOOK_AGAIN_MS) if doubtful else _LISTINGS_EVERY_MS
+            if (now_ms := self._clock.now_ms()) < self._looked_ms + pause_ms:
+                continue
+            looks, self._looked_ms = looks + 1, now_ms
+            try:
+                await self._take_listings(await self._desk.exchange_info(now_ms), 0)
+            except ExchangeError as error:
+                self._failed(error, pause_ms / 1000)
 
     async def _settled_funding(self) -> None:
         interval = self.feed.interval
@@ -325,6 +364,7 @@ class FeedRecorder:
         return {
             "expected": len(self.state.expected),
             "live": self.state.live_from_ms is not None,
+            "halted": self.state.halted,
             "open_gaps": self.state.open_gaps(),
             "provisional": self.state.provisional_bars(),
             "run_time_ms": self.run_time_ms,

@@ -69,8 +69,16 @@ class Markets:
         return self._desks[feed.market]
 
     async def synchronize(self) -> None:
-        """Ask for the exchange's time. Raises ExchangeError."""
-        await next(iter(self._desks.values())).client.server_time()
+        """Ask for the exchange's time, of whichever market answers. Raises ExchangeError when none does."""
+        failure: ExchangeError | None = None
+        for desk in self._desks.values():
+            try:
+                await desk.client.server_time()
+                return
+            except ExchangeError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     def open_fetchers(
         self,

@@ -81,11 +81,12 @@ class FetchFailed:
 @dataclass(frozen=True, slots=True)
 class ExchangeInfoFetched:
     """The symbols of the feed's trade type, trading or not, as the exchange has them after the boundary `run_time_ms`
-    (0: at the start)."""
+    (0: at no boundary)."""
 
     feed: str
     run_time_ms: int
     symbols: tuple[SymbolInfo, ...]
+    starting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

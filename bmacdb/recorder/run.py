@@ -43,6 +43,7 @@ __all__ = ["Outcome", "record"]
 
 _QUEUE = 20_000  # messages; a full queue makes the readers wait, and nothing closed is dropped
 _SAY_AGAIN_S = 60.0
+_PLAN_ATTEMPTS = 3
 _UNREACHABLE = (
     " If this goes on: check the network, or use a proxy (--proxy or HTTPS_PROXY); --simulate needs no exchange."
 )
@@ -275,12 +276,26 @@ class _Recorder:
         async def ask() -> list[FeedPlan]:
             await self._markets.synchronize()
             now_ms = self._clock.now_ms()
+            feeds = self._settings.feeds
+            plans = await asyncio.gather(*(self._plan_one(feed, now_ms) for feed in feeds), return_exceptions=True)
+            failed = [plan for plan in plans if isinstance(plan, BaseException)]
+            if failed and (len(failed) == len(plans) or not all(map(_can_wait, failed))):
+                raise failed[0]
+            # A market that cannot be asked holds up no other: its symbols will be known when it answers.
             return [
-                await plan_feed(feed, self._markets.desk(feed), self._settings, now_ms=now_ms, report=self._report)
-                for feed in self._settings.feeds
+                FeedPlan(feed, ()) if isinstance(plan, BaseException) else plan
+                for feed, plan in zip(feeds, plans, strict=True)
             ]
 
         return await retrying(ask, clock=self._clock, told=self._failed_at_start)
+
+    async def _plan_one(self, feed: Feed, now_ms: int) -> FeedPlan:
+        return await retrying(
+            lambda: plan_feed(feed, self._markets.desk(feed), self._settings, now_ms=now_ms, report=self._report),
+            clock=self._clock,
+            attempts=_PLAN_ATTEMPTS,
+            told=lambda error, pause: self._failed(feed.name, error, pause),
+        )
 
     def _make_listener(self, feed: Feed, group: int) -> CandleListener:
         return self._markets.make_listener(
@@ -378,6 +393,10 @@ class _Recorder:
             "rss_bytes": self._process.memory_info().rss,
             "skew_ms": self._clock.skew_ms(),
         }
+
+
+def _can_wait(error: BaseException) -> bool:
+    return isinstance(error, ExchangeError) and error.transient and not isinstance(error, Blocked)
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -109,7 +109,8 @@ class RunBook:
             if elapsed_ms >= self._deadline_ms:
                 self._deadline(run, now_ms, into)
                 continue
-            into.events.append(RunProgress(now_ms, self.feed.name, run.run_time_ms, run.ready, run.expected))
+            if run.expected:
+                into.events.append(RunProgress(now_ms, self.feed.name, run.run_time_ms, run.ready, run.expected))
             if elapsed_ms >= self._close_timeout_ms and now_ms >= run.next_fetch_ms:
                 run.next_fetch_ms = now_ms + _REPAIR_EVERY_MS
                 if elapsed_ms < self._settle_ms:  # this answer makes no symbol ready; the one at that age will
@@ -157,7 +158,8 @@ class RunBook:
         self._runs[run_time_ms] = run
         self._newest_ms = max(self._newest_ms, run_time_ms)
         into.changed_runs[run_time_ms] = run
-        into.events.append(RunStarted(at_ms, self.feed.name, run_time_ms, run.expected))
+        if run.expected:
+            into.events.append(RunStarted(at_ms, self.feed.name, run_time_ms, run.expected))
         self._forget(at_ms)
         return run
 
@@ -166,7 +168,7 @@ class RunBook:
         done = [
             run.run_time_ms
             for run in self._runs.values()
-            if run.complete_at_ms is not None and now_ms - run.run_time_ms > self._deadline_ms
+            if (run.complete_at_ms is not None or not run.expected) and now_ms - run.run_time_ms > self._deadline_ms
         ]
         for run_time_ms in done + sorted(self._runs)[:-_LATE_RUNS]:
             self._runs.pop(run_time_ms, None)

@@ -56,6 +56,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("last_item", pa.string()),
             ("repaired", pa.int32()),
             ("missing", pa.list_(pa.string())),
+            ("state", pa.string()),
         ]
     ),
     "exginfo": pa.schema(
@@ -215,6 +216,7 @@ def run_rows(runs: Sequence[Run]) -> pa.Table:
             _texts([run.last_item for run in runs]),
             _integers([run.repaired for run in runs]),
             pa.array([run.missing for run in runs], pa.list_(pa.string())),
+            _texts([run.state for run in runs]),
         ],
     )
 

@@ -27,7 +27,7 @@ __all__ = [
     "stored_version",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The layout that this program writes."""
 
 FEED_TABLES = (
@@ -41,7 +41,7 @@ FEED_TABLES = (
     "corrections",
 )
 
-_EACH_FEED = re.compile(r"^-- each feed *$", re.MULTILINE)
+_EACH = re.compile(r"^-- each (feed|resampled) *$", re.MULTILINE)
 
 
 def quoted(identifier: str) -> str:
@@ -104,15 +104,16 @@ def migrate(
     for number, text in migrations() if steps is None else steps:
         if number <= found:
             continue
-        once, *each_feed = _EACH_FEED.split(text)
+        once, *rest = _EACH.split(text)
         feeds = feed_names(connection)
+        places = {"feed": feeds, "resampled": resampled_names(connection)}
         connection.begin()
         try:
             drop_views(connection)
             connection.execute(once)
-            for feed in feeds:
-                connection.execute(f"SET search_path = '{feed}'")
-                for statements in each_feed:
+            for kind, statements in zip(rest[::2], rest[1::2], strict=True):
+                for place in places[kind]:
+                    connection.execute(f"SET search_path = '{place}'")
                     connection.execute(statements)
             connection.execute("SET search_path = 'main'")
             create_views(connection, feeds)

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from bmacdb.clock import SystemClock, from_ms, to_ms
 from bmacdb.interval import Interval
+from bmacdb.model import RunState
 from bmacdb.sql import queries
 from bmacdb.store import sidefile
 from bmacdb.store.events import INFO, Subscription
@@ -27,6 +28,7 @@ _PATIENCE_S = 2.5  # the recorder tells of itself once a second
 @dataclass(frozen=True, slots=True)
 class FeedStatus:
     """One feed. Times are milliseconds of UTC; seconds count from the boundary to completeness, over 1000 runs.
+    `halted`: nothing of it trades at the exchange, which is waited for.
 
     `stragglers` are the symbols that the newest run time still waits for; `sockets` is as the recorder tells, empty at
     rest.
@@ -35,6 +37,7 @@ class FeedStatus:
     feed: str
     interval: str
     late: bool
+    halted: bool
     run_time_ms: int | None
     ready: int
     expected: int
@@ -50,7 +53,10 @@ class FeedStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The whole; `state` is 'recording', 'late' or 'down'. What only a live recorder knows is None at rest."""
+    """The whole; `state` is 'recording', 'halted' (a market is, and no feed is late), 'late' or 'down'.
+
+    What only a live recorder knows is None at rest.
+    """
 
     database: str
     state: str
@@ -71,7 +77,7 @@ class Status:
     @property
     def healthy(self) -> bool:
         """Whether a recorder is alive and no feed is late."""
-        return self.state == "recording"
+        return self.state in ("recording", "halted")
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -121,7 +127,7 @@ class Watcher:
         feeds = tuple(self._feed(row, told.get(row["feed"], {}), now_ms, started_ms) for row in rows)
         return Status(
             database=os.fspath(self.path),
-            state="down" if live is None else "late" if not feeds or any(feed.late for feed in feeds) else "recording",
+            state=_state(live is not None, feeds),
             now_ms=now_ms,
             pid=live.pid if live else None,
             version=live.version if live else None,
@@ -156,10 +162,12 @@ class Watcher:
         interval = Interval.parse(row["interval"]).anchored(to_ms(row["anchor"]))
         run_time_ms = None if row["run_time"] is None else to_ms(row["run_time"])
         complete_ms = None if row["complete_run_time"] is None else to_ms(row["complete_run_time"])
+        halted = bool(told.get("halted", row["state"] == RunState.HALTED))
         return FeedStatus(
             feed=row["feed"],
             interval=row["interval"],
-            late=is_late(interval, complete_ms, now_ms, started_ms),
+            late=not halted and is_late(interval, complete_ms, now_ms, started_ms),
+            halted=halted,
             run_time_ms=run_time_ms,
             ready=row["ready"] or 0,
             expected=row["expected"] or 0,
@@ -181,6 +189,14 @@ class Watcher:
             {"feed": row["feed"], "run_time": from_ms(run_time_ms), "complete_run_time": from_ms(complete_ms)},
         )
         return tuple(str(item) for (item,) in found)
+
+
+def _state(alive: bool, feeds: tuple[FeedStatus, ...]) -> str:
+    if not alive:
+        return "down"
+    if not feeds or any(feed.late for feed in feeds):
+        return "late"
+    return "halted" if any(feed.halted for feed in feeds) else "recording"
 
 
 def _size(path: Path) -> int:

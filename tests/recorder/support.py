@@ -35,7 +35,7 @@ def closed(symbol: str, open_ms: int, *, after_ms: int = 50, close: float = 1.0)
 
 def listed(*symbols: str, run_time_ms: int = 0, halted: Iterable[str] = ()) -> ExchangeInfoFetched:
     infos = [info(symbol) for symbol in symbols] + [info(symbol, "SETTLING") for symbol in halted]
-    return ExchangeInfoFetched(FEED.name, run_time_ms, tuple(infos))
+    return ExchangeInfoFetched(FEED.name, run_time_ms, tuple(infos), starting=not run_time_ms)
 
 
 def page(

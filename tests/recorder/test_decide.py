@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from bmacdb.interval import MINUTE_MS
 from bmacdb.model import Gap, GapState, Run, Source
-from bmacdb.recorder.decide import FeedState
+from bmacdb.recorder.decide import DOUBT_MS, FeedState
 from bmacdb.recorder.decision import Decision
-from bmacdb.recorder.events import RunComplete, RunLate, SymbolsChanged
-from bmacdb.recorder.messages import Boundary, Fetch, FetchFailed, Message, Purpose, Tick
+from bmacdb.recorder.events import Notice, RunComplete, RunLate, RunStarted, SymbolsChanged
+from bmacdb.recorder.messages import Boundary, ExchangeInfoFetched, Fetch, FetchFailed, Message, Purpose, Tick
 from bmacdb.recorder.runs import REPAIR_DEADLINE_MS
 
-from .support import FEED, T0, candle, closed, listed, live_state, page
+from .support import FEED, T0, candle, closed, info, listed, live_state, page
 
 BAR = T0 - MINUTE_MS
 """The open time of the bar that closes at T0."""
@@ -413,3 +413,115 @@ def test_rest_is_asked_for_no_hole_that_closed_too_recently() -> None:
     )
     asked = [second for second in range(5, 19) if take(state, Tick(FEED.name), at_ms=T0 + second * 1000).fetches]
     assert asked == [15]
+
+
+# --- symbols that do not trade for a moment, and markets that do not for long
+
+
+def told_of(*statuses: tuple[str, str], run_time_ms: int = 0) -> ExchangeInfoFetched:
+    """The listings as they are looked at while the recorder runs."""
+    return ExchangeInfoFetched(FEED.name, run_time_ms, tuple(info(*status) for status in statuses))
+
+
+@pytest.mark.parametrize(
+    "blip",
+    [
+        [("BTCUSDT", "BREAK"), ("ETHUSDT", "BREAK")],
+        [("BTCUSDT", "TRADING"), ("ETHUSDT", "HALT")],
+        [("BTCUSDT", "TRADING")],
+        [("SOLUSDT", "TRADING_HALT")],
+    ],
+)
+def test_expected_symbols_survive_a_blip(blip: list[tuple[str, str]]) -> None:
+    """From two seconds before a boundary to three after it: the run expects all, and so does the next."""
+    state = live_state("BTCUSDT", "ETHUSDT")
+    take(state, Boundary(FEED.name, T0), at_ms=T0)
+    decision = take(state, told_of(*blip, run_time_ms=T0), at_ms=T0 + 300)
+    assert state.in_doubt()
+    assert decision.listen is None
+    assert not [event for event in decision.events if isinstance(event, SymbolsChanged | Notice)]
+    after = take(state, closed("BTCUSDT", BAR), closed("ETHUSDT", BAR, after_ms=800), at_ms=T0 + 800)
+    assert after.runs[T0].expected == after.runs[T0].ready == 2
+    take(state, told_of(("BTCUSDT", "TRADING"), ("ETHUSDT", "TRADING")), at_ms=T0 + 5_000)
+    assert not state.in_doubt()
+    following = take(state, Boundary(FEED.name, T0 + MINUTE_MS), at_ms=T0 + MINUTE_MS)
+    assert following.runs[T0 + MINUTE_MS].expected == 2
+
+
+def test_a_symbol_that_stays_in_break_is_given_up_before_the_deadline() -> None:
+    """It may be delisted: the run waits for it until that is certain, and is complete without it in time."""
+    state = live_state("BTCUSDT", "ETHUSDT")
+    take(state, Boundary(FEED.name, T0), closed("BTCUSDT", BAR), at_ms=T0 + 50)
+    stopped = told_of(("BTCUSDT", "TRADING"), ("ETHUSDT", "BREAK"))
+    take(state, stopped, at_ms=T0 + 300)
+    assert not take(state, stopped, at_ms=T0 + DOUBT_MS).completed
+    decision = take(state, stopped, at_ms=T0 + 300 + DOUBT_MS)
+    assert decision.completed == [T0]
+    assert decision.listen == {"BTCUSDT"}
+    assert [event.delisted for event in decision.events if isinstance(event, SymbolsChanged)] == [("ETHUSDT",)]
+    assert 300 + DOUBT_MS < REPAIR_DEADLINE_MS
+
+
+@pytest.mark.parametrize("status", ["SETTLING", "CLOSE", "DELIVERING"])
+def test_a_contract_that_has_ended_is_not_waited_for(status: str) -> None:
+    state = live_state("BTCUSDT", "ETHUSDT")
+    take(state, Boundary(FEED.name, T0), closed("BTCUSDT", BAR), at_ms=T0 + 50)
+    decision = take(state, told_of(("BTCUSDT", "TRADING"), ("ETHUSDT", status)), at_ms=T0 + 300)
+    assert decision.completed == [T0]
+    assert not state.in_doubt()
+
+
+def test_a_list_that_lacks_symbols_is_not_believed_while_their_bars_come() -> None:
+    """For half an hour the list has one symbol of two, and the streams bring both. Then one stream ends."""
+    state = live_state("BTCUSDT", "ETHUSDT")
+    for minute in range(30):
+        boundary, bar = T0 + minute * MINUTE_MS, BAR + minute * MINUTE_MS
+        short = told_of(("BTCUSDT", "TRADING"), run_time_ms=boundary)
+        take(state, Boundary(FEED.name, boundary), short, at_ms=boundary + 10)
+        decision = take(state, closed("BTCUSDT", bar), closed("ETHUSDT", bar), at_ms=boundary + 60)
+        assert decision.runs[boundary].expected == 2
+        take(state, told_of(("BTCUSDT", "TRADING")), at_ms=boundary + 31_000)
+    end = T0 + 30 * MINUTE_MS
+    take(state, Boundary(FEED.name, end), closed("BTCUSDT", end - MINUTE_MS), at_ms=end + 60)
+    assert take(state, told_of(("BTCUSDT", "TRADING")), at_ms=end + 31_000).completed == [end]
+
+
+def test_a_market_that_is_halted_is_told_and_its_runs_say_so() -> None:
+    """Its streams stay; nothing is expected, late or missing; and when it trades again, it is told and expected."""
+    state = live_state("BTCUSDT", "ETHUSDT")
+    halted = told_of(("BTCUSDT", "BREAK"), ("ETHUSDT", "BREAK"))
+    trading = told_of(("BTCUSDT", "TRADING"), ("ETHUSDT", "TRADING"))
+    take(state, Boundary(FEED.name, T0), closed("BTCUSDT", BAR), closed("ETHUSDT", BAR), at_ms=T0 + 60)
+    take(state, halted, at_ms=T0 + 300)
+    decision = take(state, halted, at_ms=T0 + 31_000)
+    assert state.halted
+    assert decision.listen is None
+    assert [(event.severity, event.topic) for event in decision.events if isinstance(event, Notice)] == [
+        ("error", "halt")
+    ]
+    following = T0 + MINUTE_MS
+    run = take(state, Boundary(FEED.name, following), at_ms=following)
+    assert run.runs[following].state == "halted"
+    assert not [event for event in run.events if isinstance(event, RunStarted)]
+    late = take(state, Tick(FEED.name), at_ms=following + REPAIR_DEADLINE_MS)
+    assert not late.gaps
+    assert not [event for event in late.events if isinstance(event, RunLate)]
+    resumed = take(state, trading, at_ms=following + 50_000)
+    assert [(event.severity, event.topic) for event in resumed.events if isinstance(event, Notice)] == [
+        ("info", "halt")
+    ]
+    assert resumed.listen == {"BTCUSDT", "ETHUSDT"}
+    assert resumed.backfill == ["BTCUSDT", "ETHUSDT"]
+    after = take(state, Boundary(FEED.name, following + MINUTE_MS), at_ms=following + MINUTE_MS)
+    assert after.runs[following + MINUTE_MS].expected == 2
+
+
+def test_a_start_within_a_blip_expects_what_was_recorded_a_moment_ago() -> None:
+    """And not what was recorded long ago, for that may have been delisted since."""
+    state = FeedState(FEED, close_timeout_ms=15_000, settle_ms=15_000, page_rows=499)
+    latest = {"BTCUSDT": BAR, "OLDUSDT": BAR - 5 * MINUTE_MS}
+    state.resume(expected=latest, latest=latest, unfinished=[], gaps=[], now_ms=T0 + 1_000)
+    start = ExchangeInfoFetched(FEED.name, 0, (info("BTCUSDT", "BREAK"), info("OLDUSDT", "BREAK")), starting=True)
+    assert take(state, start, at_ms=T0 + 1_000).listen == {"BTCUSDT"}
+    assert state.expected == {"BTCUSDT"}
+    assert not state.halted

@@ -14,6 +14,7 @@ import pytest
 from bmacdb.clock import ManualClock
 from bmacdb.errors import FileHeld, NotABmacdbFile, SchemaTooNew, StoreError, StoreFull, Unwritable
 from bmacdb.store.faults import committed_all_the_same, opening_error, writing_error
+from bmacdb.store.schema import SCHEMA_VERSION
 from bmacdb.store.writer import Store
 from tests.store.support import FEED, START, opened, period, select, stored_candles
 
@@ -34,7 +35,7 @@ async def test_a_new_file_is_created_and_found_again(tmp_path: Path) -> None:
         assert not store.created
         assert len(await stored_candles(store)) == 5
         meta = dict(await select(store, "FROM main.meta"))
-        assert meta["schema_version"] == "1"
+        assert meta["schema_version"] == str(SCHEMA_VERSION)
         assert meta["created_by"].startswith("bmacdb")
 
 

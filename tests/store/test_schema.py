@@ -9,10 +9,12 @@ import duckdb
 import pytest
 
 from bmacdb import sql
-from bmacdb.store import schema
+from bmacdb.offset import parse_resampling
+from bmacdb.store import resample, schema
 from bmacdb.symbols import make_feed
 
 FEED = make_feed("usdt_perp", "1m")
+LAYOUTS = Path(__file__).parent / "layouts"
 
 
 def layout(connection: duckdb.DuckDBPyConnection) -> list[tuple[object, ...]]:
@@ -27,21 +29,97 @@ def fresh() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     schema.create(connection, 0)
     schema.create_feed(connection, FEED)
+    note(connection)
+    schema.create_views(connection, [FEED.name])
+    return connection
+
+
+def first_version() -> duckdb.DuckDBPyConnection:
+    """A file of version 1, whose layout is kept as it was."""
+    connection = duckdb.connect()
+    connection.execute((LAYOUTS / "schema_1.sql").read_text("utf-8"))
+    connection.execute(
+        "INSERT INTO main.meta VALUES ('schema_version', '1'), ('created_by', 'x'), ('created_at_ms', '0')"
+    )
+    connection.execute(f"CREATE SCHEMA {FEED.name}; SET search_path = '{FEED.name}'")
+    connection.execute((LAYOUTS / "feed_1.sql").read_text("utf-8"))
+    connection.execute(f"SET search_path = 'main'; CREATE VIEW main.runs AS FROM {FEED.name}.runs")
+    note(connection)
+    return connection
+
+
+def note(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         "INSERT INTO main.feeds VALUES ($1, 'x', 'x', '1m', to_timestamp(0), 1, to_timestamp(0), to_timestamp(0))",
         [FEED.name],
     )
-    schema.create_views(connection, [FEED.name])
-    return connection
 
 
 def test_migrations_reproduce_the_schema() -> None:
     """The oldest layout, kept as it was, plus all migrations is the present layout; versions have no hole."""
     versions = [version for version, _ in sql.migrations()]
     assert versions == list(range(2, schema.SCHEMA_VERSION + 1))
-    with fresh() as wanted, fresh() as migrated:  # version 1 is the present one: there is nothing older to begin with
+    with fresh() as wanted, first_version() as migrated:
         assert schema.migrate(migrated, 1) == schema.SCHEMA_VERSION
         assert layout(migrated) == layout(wanted)
+
+
+def test_bars_that_are_made_of_a_feed_follow() -> None:
+    """They have tables of their own, beside those of feeds in the views over all."""
+    resampling = parse_resampling("usdt_perp_1m -> 1h", [FEED])[0]
+    with fresh() as wanted, fresh() as migrated:
+        for connection in (wanted, migrated):
+            resample.create(connection, resampling, 0)
+        schema.drop_views(migrated)
+        for place in (FEED.name, resampling.name):
+            migrated.execute(f'ALTER TABLE "{place}".runs DROP COLUMN state')
+        schema.migrate(migrated, 1)
+        assert layout(migrated) == layout(wanted)
+
+
+def test_rows_of_the_first_version_say_what_they_are_worth() -> None:
+    """What a run came to; bars that REST gave within 15 s of their close; funding rates that are none."""
+    opened = "TIMESTAMPTZ '2026-11-01 00:00:00+00'"
+    with first_version() as connection:
+        connection.execute(f"SET search_path = '{FEED.name}'")
+        for source, seconds in (("rest", 74), ("rest", 75), ("ws", 61), ("archive", 60)):
+            connection.execute(
+                f"INSERT INTO candles VALUES ('S{seconds}', {opened}, 1, 1, 1, 1, 1, 1, 1, 1, 1, '{source}', "
+                f"{opened} + INTERVAL {seconds} SECOND)"
+            )
+        for expected, complete, missing in (
+            (2, opened, "[]"),
+            (0, "NULL", "[]"),
+            (2, "NULL", "['A']"),
+            (2, "NULL", "[]"),
+        ):
+            connection.execute(f"INSERT INTO runs VALUES ({opened}, {expected}, 0, {complete}, NULL, 0, {missing})")
+        for rate, following in (("0", "NULL"), ("0", opened), ("0.1", "NULL")):
+            connection.execute(f"INSERT INTO funding_snapshots VALUES ({opened}, 'S', {rate}, {following}, 1, 1)")
+        schema.migrate(connection, 1)
+        connection.execute(f"SET search_path = '{FEED.name}'")
+        sources = connection.execute("SELECT symbol, source FROM candles ORDER BY symbol").fetchall()
+        assert sources == [("S60", "archive"), ("S61", "ws"), ("S74", "provisional"), ("S75", "rest")]
+        states = connection.execute("SELECT state FROM runs").fetchall()
+        assert states == [("complete",), ("halted",), ("late",), ("open",)]
+        rates = connection.execute("SELECT funding_rate FROM funding_snapshots").fetchall()
+        assert rates == [(None,), (0.0,), (0.1,)]
+
+
+@pytest.mark.parametrize(
+    ("interval", "seconds"), [("1s", 1), ("15m", 900), ("4h", 14_400), ("1d", 86_400), ("1w", 604_800)]
+)
+def test_the_age_of_a_bar_counts_from_its_close_at_every_interval(interval: str, seconds: int) -> None:
+    with first_version() as connection:
+        connection.execute('UPDATE main.feeds SET "interval" = ?', [interval])
+        for after in (14, 15):
+            connection.execute(
+                f"INSERT INTO {FEED.name}.candles VALUES "
+                f"('S{after}', to_timestamp(0), 1, 1, 1, 1, 1, 1, 1, 1, 1, 'rest', to_timestamp({seconds + after}))"
+            )
+        schema.migrate(connection, 1)
+        found = connection.execute(f"SELECT source FROM {FEED.name}.candles ORDER BY symbol").fetchall()
+        assert found == [("provisional",), ("rest",)]
 
 
 def test_a_migration_changes_what_spans_feeds_each_feed_and_the_views() -> None:

@@ -34,6 +34,8 @@ class Cell:
     phase: float | None = None  # seconds after a boundary at which the recorder starts; not before `before` is there
     must_strike: bool = True
     lost: bool = False  # closing frames are lost: `runs` must tell of at least as many repairs
+    steady: bool = False  # every run must expect every symbol
+    halted: bool = False  # some runs must be halted, and an alert told; in all other cells none may be
     believed: bool = False  # closing frames have wrong values, and nobody else was asked: they stand, and no others
 
 
@@ -42,6 +44,7 @@ def _lost_and(*faults: str) -> tuple[str, ...]:
     return ("lost:0.4", *faults)
 
 
+_SPOT = ("BTC", "ETH", "币安人生", "JUP")
 _CHANGING = "changing:1,seconds=8"
 _LATE = "late:0.3,seconds=2.2"
 
@@ -126,6 +129,46 @@ CELLS = (
         (f"delisting,{_USDT},symbol=ETHUSDT,after=10", f"relisting,{_USDT},symbol=ETHUSDT,after=130"),
         after=180,
         seconds=200,
+        must_strike=False,
+    ),
+    # From some seconds before a boundary to some seconds after it (the faults begin when a run is complete).
+    Cell(
+        "status: all in BREAK across a boundary",
+        ("status,after=50",),
+        feed="usdt_spot_1m",
+        seconds=15,
+        weight_limit=None,
+        steady=True,
+    ),
+    Cell(
+        "status: some in BREAK",
+        ("status:0.4,after=50",),
+        feed="usdt_spot_1m",
+        seconds=15,
+        weight_limit=None,
+        steady=True,
+    ),
+    Cell("status: half of the list is missing", ("unlisted:0.5,after=50",), seconds=15, steady=True),
+    Cell("status: the list is empty", ("unlisted,after=50",), seconds=75, steady=True),
+    Cell("status: half of the list is missing for long", ("unlisted:0.5",), seconds=200, steady=True),
+    Cell(
+        "the market halted for 250 s",
+        tuple(f"halt,market=spot,symbol={base}USDT,seconds=250,after=20" for base in _SPOT),
+        feed="usdt_spot_1m",
+        weight_limit=None,
+        symbols=4,
+        seconds=270,
+        after=60,
+        halted=True,
+        must_strike=False,
+    ),
+    Cell(
+        "started while the market is halted",
+        before=tuple(f"halt,market=spot,symbol={base}USDT,seconds=150" for base in _SPOT),
+        feed="usdt_spot_1m",
+        weight_limit=None,
+        symbols=4,
+        seconds=30,
         must_strike=False,
     ),
     Cell("started on a boundary", on_boundary=True, seconds=60, must_strike=False),

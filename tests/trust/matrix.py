@@ -96,6 +96,7 @@ def _judge(
     complaints += untruths(path, cell.feed, slack_ms=round(1000 + 350 * speed))
     if not any(fault.startswith("wrong") for fault in cell.faults):
         complaints += changed_after_ready(path, cell.feed)
+    complaints += _states(cell, recorder)
     if cell.must_strike and not exchange.stats.faults:
         complaints.append("the fault never struck")
     if cell.lost:
@@ -111,6 +112,20 @@ def _judge(
     if complaints:
         complaints.append(recorder.story())
     return Line(cell, seed, ledger, recorded, whole_s, weight["most_a_minute"], tuple(complaints))
+
+
+def _states(cell: Cell, recorder: Recorder) -> list[str]:
+    runs = query(recorder.database, f"SELECT expected, state FROM {cell.feed}.runs ORDER BY run_time")
+    halted = sum(state == "halted" for _, state in runs)
+    told = [event for event in recorder.told("notice") if event["topic"] == "halt"]
+    found = []
+    if cell.steady and {expected for expected, _ in runs} != {cell.symbols}:
+        found.append(f"runs expect {[expected for expected, _ in runs]} of {cell.symbols} symbols")
+    if bool(halted) != cell.halted:
+        found.append(f"{halted} runs are halted")
+    if cell.halted and [event["severity"] for event in told] != ["error", "info"]:
+        found.append(f"of the halt was told: {told}")
+    return found
 
 
 def _equal(exchange: SimulatedExchange, path: Path, cell: Cell, ledger: Ledger) -> list[str]:

@@ -40,8 +40,10 @@ __all__ = [
     "SilentStream",
     "SocketDies",
     "StaleKlines",
+    "StatusBlip",
     "SwappedClose",
     "TruncatedBody",
+    "Unlisted",
     "Unwelcome",
     "WrongClose",
     "fault_of",
@@ -208,6 +210,24 @@ class ChangingBar(Mishap):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatusBlip(Mishap):
+    """Exchange info has another status (none given: BREAK, TRADING_HALT) for symbols that trade all the same.
+
+    The probability is a symbol's.
+    """
+
+    kind: ClassVar[str] = "status"
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unlisted(Mishap):
+    """Exchange info leaves out symbols that trade all the same. The probability is a symbol's."""
+
+    kind: ClassVar[str] = "unlisted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Blocked(Mishap):
     """Everything, websockets too, is answered with `status`: 451 by law, 403 by the firewall."""
 
@@ -297,6 +317,8 @@ KINDS: dict[str, type[Mishap] | type[Event]] = {
         StaleKlines,
         FormingBar,
         ChangingBar,
+        StatusBlip,
+        Unlisted,
         Blocked,
         Unwelcome,
         ClockSkew,

@@ -23,7 +23,9 @@ from bmacdb.exchange.simulated.faults import (
     Mishap,
     RestStatus,
     StaleKlines,
+    StatusBlip,
     TruncatedBody,
+    Unlisted,
 )
 from bmacdb.exchange.simulated.funding import funding_info, funding_rates, premium_index
 from bmacdb.exchange.simulated.generate import Numbers, Style
@@ -232,7 +234,28 @@ class RestApi:
             until_ms = min((change for change in changes if change > call.now_ms), default=1 << 62)
             body = self._describe(call, instruments)
             self._info[market] = (self.universe.version, until_ms, body)
-        return body
+        return self._misreport(call, body)
+
+    def _misreport(self, call: _Call, body: bytes) -> bytes:
+        """Exchange info as the script has it."""
+        wrong = {
+            one.symbol: mishap
+            for one in self.universe.instruments(call.market)
+            if (mishap := self.script.listed_wrong(call.now_ms, call.market, one.symbol)) is not None
+        }
+        if not wrong:
+            return body
+        document = json.loads(body)
+        entries = []
+        for entry in document["symbols"]:
+            mishap = wrong.get(entry["symbol"])
+            if isinstance(mishap, StatusBlip):
+                word = "contractStatus" if "contractStatus" in entry else "status"
+                usual = "TRADING_HALT" if call.futures else "BREAK"
+                entry[word] = (mishap.status or usual) if entry[word] == "TRADING" else entry[word]
+            if not isinstance(mishap, Unlisted):
+                entries.append(entry)
+        return json.dumps(document | {"symbols": entries}, ensure_ascii=False, separators=(",", ":")).encode()
 
     def _describe(self, call: _Call, instruments: Sequence[Instrument]) -> bytes:
         pairs = [(one, self.universe.style(one, one.life_at(call.now_ms) or one.lives[0])) for one in instruments]

@@ -21,8 +21,10 @@ from bmacdb.exchange.simulated.faults import (
     SilentSocket,
     SilentStream,
     SocketDies,
+    StatusBlip,
     SwappedClose,
     TruncatedBody,
+    Unlisted,
     Unwelcome,
     WrongClose,
 )
@@ -115,6 +117,15 @@ class Script:
             if self._strikes(armed, now_ms, market, symbol, armed.asked):
                 assert isinstance(mishap, kind)
                 return mishap
+        return None
+
+    def listed_wrong(self, now_ms: int, market: Market, symbol: str) -> StatusBlip | Unlisted | None:
+        """What befalls a symbol in exchange info, if anything does."""
+        for kind in (StatusBlip, Unlisted):
+            for armed in self._armed.get(kind, ()):
+                if self._strikes(armed, now_ms, market, symbol, symbol):
+                    assert isinstance(armed.mishap, StatusBlip | Unlisted)
+                    return armed.mishap
         return None
 
     # --- websockets
