@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from bmacdb.clock import Clock
 from bmacdb.config import Settings
-from bmacdb.errors import ExchangeError, UsageError
+from bmacdb.errors import ExchangeError, Malformed, UsageError
 from bmacdb.exchange.listeners import Listeners
 from bmacdb.exchange.market import MarketDesk
 from bmacdb.exchange.rest import PAGE_ROWS, retrying
@@ -61,7 +61,9 @@ async def plan_feed(feed: Feed, desk: MarketDesk, settings: Settings, *, now_ms:
             raise UsageError(f"keep_symbols: none of {', '.join(keep)} is listed on {feed.trade_type}.")
         text = f"keep_symbols that do not trade on {feed.trade_type} are left out until they do: {', '.join(absent)}"
         report(Notice(now_ms, Severity.WARNING, "settings", text, feed.name))
-    if members and feed.interval.name == "3d":  # its grid is the exchange's own
+    if feed.interval.name == "3d":  # its grid is the exchange's own
+        if not members:
+            raise Malformed(f"{feed.name}: no symbol is listed, whose bars would tell when those of 3 days open")
         symbol = next(iter(trading), members[0].symbol)
         bars = await desk.client.klines(symbol, feed.interval, start_ms=None, end_ms=None, limit=2)
         if bars:

@@ -278,9 +278,9 @@ class _Recorder:
             now_ms = self._clock.now_ms()
             feeds = self._settings.feeds
             plans = await asyncio.gather(*(self._plan_one(feed, now_ms) for feed in feeds), return_exceptions=True)
-            failed = [plan for plan in plans if isinstance(plan, BaseException)]
-            if failed and (len(failed) == len(plans) or not all(map(_can_wait, failed))):
-                raise failed[0]
+            failed = {feed: plan for feed, plan in zip(feeds, plans, strict=True) if isinstance(plan, BaseException)}
+            if failed and (len(failed) == len(plans) or not all(map(_can_wait, failed, failed.values()))):
+                raise next(iter(failed.values()))
             # A market that cannot be asked holds up no other: its symbols will be known when it answers.
             return [
                 FeedPlan(feed, ()) if isinstance(plan, BaseException) else plan
@@ -395,8 +395,14 @@ class _Recorder:
         }
 
 
-def _can_wait(error: BaseException) -> bool:
-    return isinstance(error, ExchangeError) and error.transient and not isinstance(error, Blocked)
+def _can_wait(feed: Feed, error: BaseException) -> bool:
+    """Whether a feed can start without its symbols: not that of 3 days, which needs bars to know its grid."""
+    return (
+        isinstance(error, ExchangeError)
+        and error.transient
+        and not isinstance(error, Blocked)
+        and feed.interval.name != "3d"
+    )
 
 
 def _cause(error: BaseException) -> BaseException:
