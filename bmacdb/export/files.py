@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+import psutil
 import pyarrow as pa
 
 from bmacdb.errors import Unwritable
@@ -85,7 +86,11 @@ class ReadyFiles:
         self._newest[item] = path
 
     def _found(self) -> dict[str, list[Path]]:
-        """What an earlier program left."""
+        """The ready files that an earlier program left. What it was writing when it was killed is removed."""
+        for path in self._folder.glob(".*.tmp"):
+            process = path.name.split(".")[-2]
+            if process.isdecimal() and not psutil.pid_exists(int(process)):
+                path.unlink(missing_ok=True)
         found: dict[str, list[Path]] = {}
         for path in self._folder.glob("*_*_*.ready"):
             found.setdefault(path.stem.rsplit("_", 2)[0], []).append(path)

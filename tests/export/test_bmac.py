@@ -249,6 +249,20 @@ async def test_the_older_ready_file_goes_also_one_of_an_earlier_program(tmp_path
     assert "usdt_perp_5m/BTCUSDT_240927_20240801_000000.ready" in ready, "another symbol's"
 
 
+async def test_what_a_killed_export_was_writing_is_removed(tmp_path: Path) -> None:
+    """But not what a program writes that is alive."""
+    store = await recorded(tmp_path / "bmac.duckdb")
+    await store.close()
+    folder = tmp_path / "out" / "usdt_perp_5m"
+    folder.mkdir(parents=True)
+    killed, alive = folder / ".BTCUSDT.pqt.4194305.tmp", folder / f".BTCUSDT.pqt.{os.getppid()}.tmp"
+    killed.write_text("half")  # above the greatest process id that there can be
+    alive.write_text("half")
+    exporting(tmp_path / "bmac.duckdb", tmp_path / "out").export(RUN_MS)
+    assert not killed.exists()
+    assert alive.exists()
+
+
 async def test_a_symbol_with_a_hole_has_as_many_candles_and_a_late_one_is_left_out(tmp_path: Path) -> None:
     """The last num_candles rows, as the predecessor keeps them, however far they reach back."""
     store = await recorded(tmp_path / "bmac.duckdb")
