@@ -91,7 +91,7 @@ async def measure(arguments: argparse.Namespace, rest_url: str, directory: Path)
             "num_candles": str(arguments.candles),
             "periods": str(arguments.periods),
             "rest_url": rest_url,
-            "ws_url": rest_url.replace("http", "ws"),
+            "ws_url": rest_url.replace("http", "ws") + "/bmacdb",
             "clock_rate": str(arguments.speed),
         },
     )

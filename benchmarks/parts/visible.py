@@ -255,7 +255,7 @@ def measure_symbols(folder: Path, count: int, periods: int) -> Iterator[Row]:
     exchange = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=quiet, text=True)
     try:
         assert exchange.stdout is not None
-        rest_url = json.loads(exchange.stdout.readline())["rest_url"]
+        rest_url = json.loads(exchange.stdout.readline())["markets"]["usdt_futures"]["rest_url"]
         when = Boundaries(rest_url, speed)
         for name in ("ours", "files"):
             (folder / f"{count}-{name}").mkdir()

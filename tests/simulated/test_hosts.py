@@ -48,6 +48,14 @@ async def test_usd_m_acknowledges_on_other_paths_and_sends_no_candle(path: str) 
         assert await silent(socket)
 
 
+@pytest.mark.parametrize("path", ["/stream", "/ws", "/market/stream", "/ws/btcusdt@kline_1m"])
+async def test_the_front_has_no_websockets_for_other_clients(path: str) -> None:
+    """Its unrouted paths are spot's: a futures client that was given it would take spot's candles for its own."""
+    async with running(speed=FROZEN) as client:
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="404"):
+            await client.session.ws_connect(client.exchange.rest_url.replace("http", "ws") + path)
+
+
 async def test_streams_in_the_url_of_an_unrouted_socket_are_silent_too() -> None:
     """As a client asks that never sends SUBSCRIBE."""
     async with running(speed=FAST) as client:

@@ -43,6 +43,7 @@ from bmacdb.model import Market
 __all__ = ["SimulatedExchange"]
 
 _CONNECTS = 300  # in five minutes
+_FRONT = "/bmacdb"  # where the front's websockets are
 _HOSTS = (None, *Market)  # the front, and a host of each market; ports in this order
 
 
@@ -62,8 +63,8 @@ class SimulatedExchange:
     of COIN-M's host send candles.
 
     Each market has a host of its own (`rest_urls`, `ws_urls`), as at the exchange. The front (`rest_url`, `ws_url`)
-    serves all of them for clients that take one address: REST by path; websockets of futures on routed paths, of spot
-    on the others.
+    serves all of them to a recorder that is given one address: REST by path; websockets of futures on routed paths, of
+    spot on the others, all of them below a path that is no other client's.
 
     Other processes reach it by `/_control/stats` (GET), `/_control/faults` (POST adds, DELETE ends) and
     `/_control/expected?market&symbol&interval&start&end` (GET).
@@ -131,8 +132,8 @@ class SimulatedExchange:
 
     @property
     def ws_url(self) -> str:
-        """The same for websockets."""
-        return f"ws://{self._host}:{self._ports[None]}"
+        """The same for websockets, for bmacdb alone: another client's old futures path would be spot's there."""
+        return f"ws://{self._host}:{self._ports[None]}{_FRONT}"
 
     @property
     def rest_urls(self) -> dict[Market, str]:
@@ -220,9 +221,10 @@ class SimulatedExchange:
         app.add_routes(self._rest.routes(tuple(Market) if market is None else (market,)))
         for path, carried in socket_paths(market, self._coin_paths).items():
             handler = partial(self._socket, path=carried)
-            app.router.add_get(path, handler)
+            place = path if market is not None else _FRONT + path
+            app.router.add_get(place, handler)
             if not carried.combined:
-                app.router.add_get(path + "/{names:.+}", handler)
+                app.router.add_get(place + "/{names:.+}", handler)
         if market is None:
             app.add_routes(self.archive.routes())
             app.router.add_get("/_control/stats", self._tell_stats)

@@ -38,7 +38,7 @@ class SocketPath:
 
 
 def socket_paths(market: Market | None, coin_paths: CoinPaths) -> dict[str, SocketPath]:
-    """The websocket paths of a market's host. None: of the front, whose unrouted paths are spot's."""
+    """The websocket paths of a market's host. None: of the front, below its own path; unrouted ones are spot's."""
     match market:
         case Market.SPOT:
             kinds = {"": _SPOT}
