@@ -82,7 +82,7 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(round(share * len(values)), len(values) - 1)] if values else float("nan")
 
 
-async def measure(arguments: argparse.Namespace, rest_url: str, directory: Path) -> Meter:
+async def measure(arguments: argparse.Namespace, rest_url: str, ws_url: str, directory: Path) -> Meter:
     meter = Meter(arguments.speed)
     settings = load_settings(
         directory,
@@ -91,7 +91,7 @@ async def measure(arguments: argparse.Namespace, rest_url: str, directory: Path)
             "num_candles": str(arguments.candles),
             "periods": str(arguments.periods),
             "rest_url": rest_url,
-            "ws_url": rest_url.replace("http", "ws") + "/bmacdb",
+            "ws_url": ws_url,
             "clock_rate": str(arguments.speed),
         },
     )
@@ -121,12 +121,12 @@ def main() -> None:
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child,
     ):
         assert child.stdout is not None
-        rest_url = json.loads(child.stdout.readline())["rest_url"]
+        told = json.loads(child.stdout.readline())
         started = time.perf_counter()
         with without_pandas():
-            meter = asyncio.run(measure(arguments, rest_url, Path(directory)))
+            meter = asyncio.run(measure(arguments, told["rest_url"], told["ws_url"], Path(directory)))
         seconds = time.perf_counter() - started
-        with urllib.request.urlopen(f"{rest_url}/_control/stats") as answer:
+        with urllib.request.urlopen(f"{told['rest_url']}/_control/stats") as answer:
             stats = json.load(answer)
         size = (Path(directory) / "bmac.duckdb").stat().st_size
         child.terminate()
