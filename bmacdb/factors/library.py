@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bmacdb.errors import UsageError
 from bmacdb.factors.bind import Bound, bind
-from bmacdb.factors.call import Call, check_identifier, parse_call, spell
+from bmacdb.factors.call import Call, check_identifier, check_name, parse_call, spell
 from bmacdb.factors.duck import check
 from bmacdb.factors.module import Failure, PythonCall, PythonFactor
 from bmacdb.factors.source import Factor, parse_factor
@@ -24,12 +24,17 @@ __all__ = ["Library", "Plan", "bundled", "bundled_names"]
 
 @dataclass(slots=True)
 class Plan:
-    """What has to be computed for a request. Columns of hidden calls are needed by others, and not shown."""
+    """What has to be computed for a request. Columns of hidden calls are needed by others, and not shown.
+
+    `sections` are modules across the market that say how far they look back; those of `whole` do not, and get the last
+    num_candles bars with the columns of the plan beside them.
+    """
 
     calls: tuple[Call, ...]
     sql: list[Bound] = field(default_factory=list)
     python: list[PythonCall] = field(default_factory=list)
     sections: list[tuple[PythonCall, tuple[Call, ...]]] = field(default_factory=list)
+    whole: list[tuple[PythonCall, Plan]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
     @property
@@ -59,6 +64,7 @@ class Library:
             check_identifier(part, "factor package")
         self.package = package
         self._folders = _folders(package)
+        self._sections = _sections(package, self._folders)
         self._found: dict[str, Factor | PythonFactor] = {}
 
     def names(self) -> list[str]:
@@ -70,7 +76,7 @@ class Library:
         return sorted(
             {
                 path.stem
-                for folder in self._folders
+                for folder in (*self._folders, *self._sections.values())
                 for path in folder.glob("*.*")
                 if path.suffix in (".py", ".sql") and not path.stem.startswith("_")
             }
@@ -78,7 +84,7 @@ class Library:
 
     def find(self, name: str) -> Factor | PythonFactor:
         """The factor called `name`. Raises UsageError with the nearest names; whatever the user's module raises."""
-        check_identifier(name, "factor name")
+        check_name(name)
         if name not in self._found:
             self._found[name] = self._find(name)
         return self._found[name]
@@ -89,6 +95,9 @@ class Library:
                 return parse_factor(name, (folder / f"{name}.sql").read_text(encoding="utf-8"))
             if (folder / f"{name}.py").is_file():
                 return PythonFactor.of(name, importlib.import_module(f"{self.package}.{name}"))
+        for package, folder in self._sections.items():
+            if (folder / f"{name}.py").is_file():
+                return PythonFactor.of(name, importlib.import_module(f"{package}.{name}"), section=True)
         if name not in bundled_names():
             lower = {known.lower(): known for known in self.names()}
             near = [lower[match] for match in get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
@@ -162,11 +171,15 @@ class Library:
         except Exception:
             plan.failures.append(Failure(call, None, traceback.format_exc(limit=-3)))
             return
+        compared = plan if bound.lookback is not None else Plan(needs)
         for need in needs:
             if isinstance(found := self.find(need.name), PythonFactor) and found.is_cross:
                 raise UsageError(f"factor {spell(call)}: {need.name} is across the market itself.")
-            self._add(plan, need, (*above, call.name))
-        plan.sections.append((bound, needs))
+            self._add(compared, need, (*above, call.name))
+        if compared is plan:
+            plan.sections.append((bound, needs))
+        else:
+            plan.whole.append((bound, compared))
 
 
 def _planned(plan: Plan) -> set[Call]:
@@ -174,6 +187,7 @@ def _planned(plan: Plan) -> set[Call]:
         *(bound.call for bound in plan.sql),
         *(call.call for call in plan.python),
         *(call.call for call, _ in plan.sections),
+        *(call.call for call, _ in plan.whole),
         *(failure.call for failure in plan.failures),
     }
 
@@ -187,3 +201,13 @@ def _folders(package: str) -> Sequence[Path]:
     library = Path(str(files("bmacdb.factor")))
     places = [] if spec is None else list(spec.submodule_search_locations or [])
     return [Path(place) for place in places if Path(place).is_dir() and not Path(place).samefile(library)]
+
+
+def _sections(package: str, folders: Sequence[Path]) -> dict[str, Path]:
+    """Packages of modules across the market, and where they lie: `sections` in the user's package, or beside it."""
+    found = {}
+    for name in (f"{package}.sections", f"{package.rpartition('.')[0]}.sections".lstrip(".")):
+        for folder in _folders(name) if folders else ():
+            if folder.parent in {*folders, *(own.parent for own in folders)}:
+                found[name] = folder
+    return found

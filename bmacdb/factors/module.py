@@ -3,30 +3,24 @@
 signal(*args)                      args = (df, n, factor_name): assigns df[factor_name], returns df
 signal(df, n, diff_num, name)      the neutral framework's older form; diff_num is 0
 signal_multi_params(df, params)    -> {str(param): Series}; used in preference where it is there
-is_cross = True, get_factor_list(n), signal(df, n, factor_name)     across the market
+get_factor_list(n) in sections/    or with is_cross = True: signal gets one frame of all symbols
 LOOKBACK = 100 or lambda n: n + 1  candles it looks back, the newest included; num_candles without it
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
-import traceback
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
 from bmacdb.errors import UsageError
 from bmacdb.factors.call import Call, spell
 
-__all__ = ["Failure", "PythonCall", "PythonFactor", "apply", "apply_section", "grouped"]
-
-Column = npt.NDArray[np.float64]
+__all__ = ["Failure", "PythonCall", "PythonFactor", "grouped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +41,26 @@ class PythonFactor:
     """A module that computes a factor.
 
     `windowed`: a row's value is a function of its look-back alone, to the last bit, so that one pass over a long frame
-    gives what a frame per run time would. `older`: signal is of the form (df, n, diff_num, factor_name).
+    gives what a frame per run time would. `arguments`: signal takes 3 (df, n, factor_name), 4 (df, n, diff_num,
+    factor_name), or 1, which is a tuple of the four.
     """
 
     name: str
     module: ModuleType
     is_cross: bool
     windowed: bool
-    older: bool = False
+    arguments: int = 3
 
     def __reduce__(self) -> tuple[Callable[..., PythonFactor], tuple[object, ...]]:
         """By the name of its module, which is imported where it arrives; all else is bound already."""
-        return _arrived, (self.name, self.module.__name__, self.is_cross, self.windowed, self.older)
+        return _arrived, (self.name, self.module.__name__, self.is_cross, self.windowed, self.arguments)
 
     @classmethod
-    def of(cls, name: str, module: ModuleType) -> PythonFactor:
-        """The factor of a module. Raises UsageError when it has no signal, or wants data there is none of."""
+    def of(cls, name: str, module: ModuleType, *, section: bool = False) -> PythonFactor:
+        """The factor of a module; `section`: its directory says that it is across the market.
+
+        Raises UsageError when it has no signal, or wants data there is none of.
+        """
         if not callable(getattr(module, "signal", None)) and not callable(getattr(module, "signal_multi_params", None)):
             raise UsageError(
                 f"factor {name}: {getattr(module, '__file__', name)} has neither signal(*args) nor "
@@ -73,29 +71,39 @@ class PythonFactor:
                 f"factor {name}: it asks for extra data ({', '.join(map(str, wants))}), which the record has not. "
                 "Read that data in the module itself, and leave extra_data_dict out."
             )
-        is_cross = bool(getattr(module, "is_cross", False))
-        if is_cross and not callable(getattr(module, "get_factor_list", None)):
-            raise UsageError(f"factor {name}: is_cross = True needs get_factor_list(n), the factors it compares.")
-        windowed = bool(getattr(module, "WINDOWED", False))
-        return cls(name, module, is_cross, windowed, _takes_four(getattr(module, "signal", None)))
+        across = section or bool(getattr(module, "is_cross", False))
+        if across and not callable(getattr(module, "get_factor_list", None)):
+            why = f"it lies in {module.__name__.rpartition('.')[0]}, and" if section else "is_cross = True"
+            raise UsageError(f"factor {name}: {why} needs get_factor_list(n), the factors it compares.")
+        return cls(name, module, across, bool(getattr(module, "WINDOWED", False)), _arguments(module))
 
     def bind(self, call: Call) -> PythonCall:
         """This factor with a parameter. Raises UsageError for a look-back that is no positive number of candles."""
-        lookback: object = getattr(self.module, "LOOKBACK", 1 if self.is_cross else None)
+        lookback: object = getattr(self.module, "LOOKBACK", None)
+        if lookback is None and self.is_cross and _compares_one_run_time(self.module):
+            lookback = 1
         if callable(lookback):
             lookback = lookback(call.param)
         if lookback is not None and (isinstance(lookback, bool) or not isinstance(lookback, int) or lookback < 1):
             raise UsageError(f"factor {spell(call)}: LOOKBACK is {lookback!r}; it must be 1 candle or more.")
         return PythonCall(call, self, lookback)
 
+    @property
+    def funding(self) -> bool:
+        """Whether its text names the column fundingRate, which is only read where it is."""
+        try:
+            return "fundingRate" in inspect.getsource(self.module)
+        except (OSError, TypeError):
+            return True
+
     def needs(self, call: Call) -> Iterable[Sequence[object]]:
         """What a factor across the market compares, as the module says."""
-        found: Iterable[Sequence[object]] = self.module.get_factor_list(call.param)
+        found: Iterable[Sequence[object]] = self.module.get_factor_list(call.given)
         return found
 
 
-def _arrived(name: str, module: str, is_cross: bool, windowed: bool, older: bool) -> PythonFactor:
-    return PythonFactor(name, importlib.import_module(module), is_cross, windowed, older=older)
+def _arrived(name: str, module: str, is_cross: bool, windowed: bool, arguments: int) -> PythonFactor:
+    return PythonFactor(name, importlib.import_module(module), is_cross, windowed, arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,98 +116,8 @@ class PythonCall:
 
     @property
     def param(self) -> object:
-        return self.call.param
-
-
-def apply(frame: pd.DataFrame, calls: Sequence[PythonCall], symbol: str) -> tuple[dict[Call, Column], list[Failure]]:
-    """The columns of `calls` over one symbol's rows, and what failed. `frame` is left as it is: each gets a copy."""
-    found: dict[Call, Column] = {}
-    failures: list[Failure] = []
-    several: dict[str, list[PythonCall]] = {}
-    for call in calls:
-        if callable(getattr(call.factor.module, "signal_multi_params", None)):
-            several.setdefault(call.factor.name, []).append(call)
-            continue
-        try:
-            found[call.call] = _column(_signal(frame, call)[call.call.column], frame)
-        except Exception:  # a module of the user's may raise anything; the others are still computed
-            failures.append(Failure(call.call, symbol, traceback.format_exc(limit=-3)))
-    for group in several.values():
-        try:
-            # Some modules look a parameter up as it was given, some as text: the dictionary is read by text.
-            results = group[0].factor.module.signal_multi_params(_copy(frame), [call.param for call in group])
-            texts = {str(key): value for key, value in dict(results).items()}
-            for call in group:
-                found[call.call] = _column(texts[str(call.param)], frame)
-        except Exception:
-            text = traceback.format_exc(limit=-3)
-            failures += [Failure(call.call, symbol, text) for call in group]
-    return found, failures
-
-
-def apply_section(frame: pd.DataFrame, call: PythonCall) -> tuple[Column | None, list[Failure]]:
-    """The column of a factor across the market, over the rows of all symbols."""
-    try:
-        return _column(_signal(frame, call)[call.call.column], frame), []
-    except Exception:
-        return None, [Failure(call.call, None, traceback.format_exc(limit=-3))]
-
-
-_COPIES_LAZILY = int(pd.__version__.split(".")[0]) >= 3
-
-
-def _copy(frame: pd.DataFrame) -> pd.DataFrame:
-    # From pandas 3 on a shallow copy is copied as soon as either side is written to.
-    return frame.copy(deep=not _COPIES_LAZILY)
-
-
-def _takes_four(signal: Callable[..., Any] | None) -> bool:
-    """Whether it is of the form (df, n, diff_num, factor_name); one with *args shows it only when it is called."""
-    if signal is None:
-        return False
-    try:
-        parameters = inspect.signature(signal).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    needed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
-    return len(needed) == 4
-
-
-def _signal(frame: pd.DataFrame, call: PythonCall) -> pd.DataFrame:
-    signal = call.factor.module.signal
-    name = call.call.column
-    older = (call.param, 0, name)
-    if call.factor.older:
-        result = signal(_copy(frame), *older)
-    else:
-        try:
-            result = signal(_copy(frame), call.param, name)
-        except IndexError:  # args[3] of the older form
-            try:
-                result = signal(_copy(frame), *older)
-            except Exception:
-                result = None
-            if not isinstance(result, pd.DataFrame) or name not in result:
-                raise
-    if not isinstance(result, pd.DataFrame):
-        raise TypeError(f"signal returned {type(result).__name__}, and must return the frame")
-    if name not in result:
-        raise KeyError(f"signal returned a frame without its column {name!r}")
-    return result
-
-
-def _column(values: Any, frame: pd.DataFrame) -> Column:
-    """A column of floats, row by row of `frame`; NaN where it is not finite, or the module dropped the row."""
-    if isinstance(values, pd.Series):
-        if len(values) != len(frame) or not values.index.equals(frame.index):
-            values = values.reindex(frame.index)
-        plain = values.dtype == np.float64
-        array = values.to_numpy() if plain else values.to_numpy(dtype=np.float64, na_value=np.nan)
-    else:
-        array = np.asarray(values, dtype=np.float64)
-        if array.shape != (len(frame),):
-            raise ValueError(f"the result has shape {array.shape}; the frame has {len(frame)} rows")
-    return np.where(np.isfinite(array), array, np.nan)
+        """What the module is given: a list is a list again, and a new one each time."""
+        return self.call.given
 
 
 def grouped(failures: Iterable[Failure]) -> Mapping[Call, Failure]:
@@ -208,3 +126,94 @@ def grouped(failures: Iterable[Failure]) -> Mapping[Call, Failure]:
     for failure in failures:
         first.setdefault(failure.call, failure)
     return first
+
+
+def _arguments(module: ModuleType) -> int:
+    """How many arguments signal takes, by its parameters and by what it does with `*args`."""
+    signal = getattr(module, "signal", None)
+    try:
+        parameters = list(inspect.signature(signal).parameters.values()) if signal is not None else []
+    except (TypeError, ValueError):
+        return 3
+    needed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
+    rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+    if rest is None:
+        return len(needed) if len(needed) in (1, 4) else 3
+    function = _function(module, "signal")
+    read = _read(function, rest) if function is not None else 0
+    return 4 if len(needed) + read == 4 else 3
+
+
+def _function(module: ModuleType, name: str) -> ast.FunctionDef | None:
+    try:
+        tree = ast.parse(inspect.getsource(module))
+    except (OSError, TypeError, SyntaxError):
+        return None
+    functions = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
+    return next(functions, None)
+
+
+def _read(function: ast.FunctionDef, args: str) -> int:
+    """How many of `args` are read: `args[3]` is four, and so is `a, b, c, d = args`."""
+    most = 0
+    for node in ast.walk(function):
+        match node:
+            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=int(at))) if name == args:
+                most = max(most, at + 1)
+            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Name(id=name)) if name == args:
+                most = max(most, len(names))
+            case ast.Call(func=ast.Name(id="len"), args=[ast.Name(id=name)]) if name == args:
+                return 0  # it looks whether there are more
+    return most
+
+
+_ELEMENTWISE = re.compile(
+    "abs|astype|clip|copy|drop|fillna|isna|isnull|mask|notna|notnull|replace|where"
+    "|log|log1p|exp|sqrt|sign|maximum|minimum|isnan|isfinite|tanh"
+)
+_OF_GROUPS = re.compile("rank|mean|std|var|sum|min|max|median|count|quantile|size|nunique|skew")
+
+
+def _compares_one_run_time(module: ModuleType) -> bool:
+    """Whether its signal surely compares the symbols of each run time, and nothing over time.
+
+    All it may call is what acts on each value alone, and what acts on groups of one candle_begin_time.
+    """
+    function = _function(module, "signal")
+    return function is not None and all(
+        _of_one_run_time(node) for node in ast.walk(function) if isinstance(node, ast.Call | ast.Subscript | ast.For)
+    )
+
+
+def _of_one_run_time(node: ast.AST) -> bool:
+    match node:
+        case ast.Subscript(slice=index):
+            # A column or several; not rows by their place.
+            return not isinstance(index, ast.Slice) or isinstance(node.value, ast.Name)
+        case ast.Call(func=ast.Name(id=name)):
+            return name in ("int", "float", "str", "abs")
+        case ast.Call(func=ast.Attribute(attr="groupby")):
+            return _by_time(node)
+        case ast.Call(func=ast.Attribute(attr="transform", value=of), args=[ast.Constant(value=name)]):
+            return bool(_OF_GROUPS.fullmatch(str(name))) and _grouped(of)
+        case ast.Call(func=ast.Attribute(attr=name, value=of)):
+            alone = _ELEMENTWISE.fullmatch(name) and not _filled(node)
+            return bool(alone or (_OF_GROUPS.fullmatch(name) and _grouped(of)))
+    return False
+
+
+def _by_time(node: ast.Call) -> bool:
+    by = node.args[:1] or [keyword.value for keyword in node.keywords if keyword.arg == "by"]
+    return len(by) == 1 and isinstance(by[0], ast.Constant) and by[0].value == "candle_begin_time"
+
+
+def _grouped(node: ast.AST) -> bool:
+    """Whether it is groups: `df.groupby(…)["x"]`."""
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "groupby"
+
+
+def _filled(node: ast.Call) -> bool:
+    """fillna(method="ffill") takes the value of the row before."""
+    return any(keyword.arg == "method" for keyword in node.keywords)

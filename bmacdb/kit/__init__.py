@@ -3,13 +3,14 @@
 from bmacdb.kit.calculators import BmacAllMarketCalculator, BmacSingleSymbolCalculator
 from bmacdb.kit.panel import compute
 from bmacdb.kit.source import CandleReader
-from bmacdb.kit.times import next_run_time, now_time, sleep_until_run_time
+from bmacdb.kit.times import convert_interval_to_timedelta, next_run_time, now_time, sleep_until_run_time
 
 __all__ = [
     "BmacAllMarketCalculator",
     "BmacSingleSymbolCalculator",
     "CandleReader",
     "compute",
+    "convert_interval_to_timedelta",
     "next_run_time",
     "now_time",
     "sleep_until_run_time",

@@ -62,8 +62,8 @@ class BmacSingleSymbolCalculator:
         """Every period of the symbol up to `run_time`: the last num_candles.
 
         Index candle_end_time (UTC), ascending; candle_begin_time, the candle columns and one column per factor,
-        float64, NaN where it is null. Waits until the symbol is ready; past the deadline the rows end with what is
-        there.
+        float64, NaN where it is null; then the helper columns that Python modules leave in their frames. Waits until
+        the symbol is ready; past the deadline the rows end with what is there.
 
         Raises UsageError for a run time that is no boundary, StoreError when the database cannot be read.
         """
@@ -73,7 +73,9 @@ class BmacSingleSymbolCalculator:
         await self._wait(source, run_time, run_ms, [name])
         last = source.interval.shift(run_ms, -1)
         first = source.interval.shift(last, 1 - source.num_candles)
-        result = await asyncio.to_thread(compute_plan, source, self._plan, first, last, [name], exact=False, lead=False)
+        result = await asyncio.to_thread(
+            compute_plan, source, self._plan, first, last, [name], exact=False, lead=False, helpers=True
+        )
         there = len(result.frame) and int(result.frame["open_ms"].iloc[-1]) == last
         self._finish(result, () if there else (name,), run_time)
         return indexed(source, result).drop(columns="symbol")

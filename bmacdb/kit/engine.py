@@ -6,7 +6,7 @@ only run time asked for or one of a year.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,11 +16,13 @@ import pandas as pd
 from bmacdb.factors.call import Call, spell
 from bmacdb.factors.columns import CANDLE_COLUMNS
 from bmacdb.factors.library import Plan
-from bmacdb.factors.module import Failure, apply_section
+from bmacdb.factors.module import Failure, PythonCall
+from bmacdb.kit import ways
 from bmacdb.kit.gridded import gridded
+from bmacdb.kit.modules import apply_section
 from bmacdb.kit.passes import Task
 from bmacdb.kit.range import Range
-from bmacdb.kit.rows import opens_of, read_rows
+from bmacdb.kit.rows import Rows, opens_of, read_rows
 from bmacdb.kit.source import Source
 
 __all__ = ["Result", "candles_of", "compute_plan"]
@@ -46,11 +48,13 @@ def compute_plan(
     *,
     exact: bool = True,
     lead: bool = True,
+    helpers: bool = False,
 ) -> Result:
     """The plan's columns for each candle that opened in [first_ms, last_ms], of `symbols` or of all.
 
     `exact` gives a Python factor that is not windowed a frame of its own for every run time, as it has live; without,
     one pass over the whole. `lead`: a factor without a declared look-back gets num_candles bars before the first.
+    `helpers`: for one symbol, the columns that modules add besides their own are kept.
     """
     across = bool(plan.sections) or any(bound.across for bound in plan.sql)
     everyone = None if across or symbols is None else tuple(symbols)
@@ -59,17 +63,19 @@ def compute_plan(
     span = Range(source.schema, source.interval, begin_ms, last_ms, everyone)
     result = _sql(source, plan, span)
     result.failures += plan.failures
-    _python(source, plan, span, result, exact=exact, lead=lead)
+    kept_helpers = _python(source, plan, span, result, exact=exact, lead=lead, helpers=helpers)
     for failure in plan.failures:
         result.frame[failure.call.column] = np.nan
     if plan.sections:
         _sections(source, plan, result, first_ms, exact=exact)
+    for call, compared in plan.whole:
+        _whole(source, call, compared, result, (first_ms, last_ms), exact=exact)
     if across:
         kept = result.frame["open_ms"] >= first_ms
         if symbols is not None:
             kept &= result.frame["symbol"].isin(symbols)
         result.frame = result.frame[kept].reset_index(drop=True)
-    shown = ["symbol", "open_ms", *CANDLE_COLUMNS, *plan.columns]
+    shown = ["symbol", "open_ms", *CANDLE_COLUMNS, *plan.columns, *kept_helpers]
     if list(result.frame.columns) != shown:  # a selection is a copy
         result.frame = result.frame[shown]
     return result
@@ -94,31 +100,38 @@ def _too_short(call: Call, lookback: int, held: int) -> str:
     )
 
 
-def _python(source: Source, plan: Plan, span: Range, result: Result, *, exact: bool, lead: bool) -> None:
-    """The columns of the Python factors, into `result`."""
+def _python(
+    source: Source, plan: Plan, span: Range, result: Result, *, exact: bool, lead: bool, helpers: bool
+) -> list[str]:
+    """The columns of the Python factors, into `result`; and the names of the helper columns that came with them."""
     if not plan.python:
-        return
+        return []
     back = {call: call.lookback or (source.num_candles if lead else 1) for call in plan.python}
     lookback = max(back.values())
     opens = opens_of(span, lookback)
-    task = Task(opens, span.interval.next(int(opens[-1])), lookback - 1, tuple(back.items()), exact)
+    task = Task(opens, lookback - 1, tuple(back.items()), exact, helpers)
     symbols = sorted(set(result.frame["symbol"]))
-    answers = source.workers.run(task, read_rows(source, span, lookback, symbols), len(symbols))
-    times = [opens[places] for answer in answers for places in answer.places]
-    names = [symbol for answer in answers for symbol in answer.symbols]
+    funding = any(call.factor.funding for call in plan.python)
+
+    def read() -> Iterator[Rows]:
+        return read_rows(source, span, lookback, symbols, funding=funding)
+
+    answer = ways.compute(source.workers, task, read, len(symbols))
+    names = sorted(answer.places)
+    times = [opens[answer.places[symbol]] for symbol in names]
     columns = {
-        call.call.column: _joined([part for answer in answers for part in answer.values.get(call.call, ())])
-        for call in plan.python
+        call.call.column: _joined([answer.values[call.call][symbol] for symbol in names]) for call in plan.python
     }
+    added = {name: column.to_numpy() for name, column in answer.helpers.items() if name not in plan.columns}
     made = pd.DataFrame(
         {
             "symbol": np.repeat(names, list(map(len, times))) if names else [],
             "open_ms": np.concatenate(times) if times else np.empty(0, dtype=np.int64),
             **columns,
+            **added,
         }
     )
-    for answer in answers:
-        result.failures += answer.failures
+    result.failures += answer.failures
     if (
         len(made) == len(result.frame)
         and made["open_ms"].equals(result.frame["open_ms"])
@@ -127,7 +140,7 @@ def _python(source: Source, plan: Plan, span: Range, result: Result, *, exact: b
         result.frame = pd.concat([result.frame, made.drop(columns=["symbol", "open_ms"])], axis=1)
     else:  # a candle came between the two questions
         result.frame = result.frame.merge(made, on=["symbol", "open_ms"], how="left")
-    longest = max((answer.longest for answer in answers), default=0)
+    longest = answer.longest
     failed = {failure.call for failure in result.failures}
     for call in plan.python:
         if (
@@ -138,6 +151,7 @@ def _python(source: Source, plan: Plan, span: Range, result: Result, *, exact: b
             and result.frame[call.call.column].isna().all()
         ):
             result.warnings.append(_too_short(call.call, call.lookback, longest))
+    return list(added)
 
 
 def _joined(parts: Sequence[Column]) -> Column:
@@ -166,6 +180,35 @@ def _sections(source: Source, plan: Plan, result: Result, first_ms: int, *, exac
     result.frame = frame.sort_values(["symbol", "open_ms"], ignore_index=True)
 
 
+def _whole(
+    source: Source, call: PythonCall, compared: Plan, result: Result, span_ms: tuple[int, int], *, exact: bool
+) -> None:
+    """The column of a factor across the market that does not say how far it looks back.
+
+    For each run time it is given the last num_candles bars, as in the framework that it comes from: what it compares
+    is computed over these in one pass.
+    """
+    first, last = span_ms
+    once = not exact or call.factor.windowed
+    runs = [(first, last)] if once else [(int(run), int(run)) for run in np.unique(result.frame["open_ms"])]
+    parts = [result.frame.iloc[:0][["symbol", "open_ms"]]]
+    for begin, end in runs:
+        if begin < first:
+            continue
+        start = source.interval.shift(begin, 1 - source.num_candles)
+        found = compute_plan(source, compared, start, end, exact=False, lead=False)
+        frame = found.frame.sort_values(["open_ms", "symbol"], ignore_index=True)
+        values, failures = apply_section(_section_frame(source, frame), call)
+        result.failures += found.failures + failures
+        if values is not None:
+            frame[call.call.column] = values
+            parts.append(frame.loc[frame["open_ms"] >= begin, ["symbol", "open_ms", call.call.column]])
+    made = pd.concat(parts)
+    if call.call.column not in made:
+        made[call.call.column] = np.nan
+    result.frame = result.frame.merge(made, on=["symbol", "open_ms"], how="left")
+
+
 def _section_frame(source: Source, frame: pd.DataFrame) -> pd.DataFrame:
     shown = frame.drop(columns="open_ms")
     shown.insert(0, "candle_begin_time", pd.to_datetime(frame["open_ms"], unit="ms", utc=True).dt.as_unit("ns"))
@@ -178,6 +221,5 @@ def candles_of(source: Source, symbol: str) -> pd.DataFrame:
     first = source.interval.shift(newest, 1 - source.num_candles)
     span = Range(source.schema, source.interval, first, newest, (symbol,))
     for rows in read_rows(source, span, 1, (symbol,)):
-        for one in rows.frames(opens_of(span, 1), span.interval.next(newest)):
-            return one.frame.copy()
+        return rows.candles(opens_of(span, 1), span.interval.next(newest))
     return pd.DataFrame(columns=["candle_begin_time", *CANDLE_COLUMNS])

@@ -19,6 +19,7 @@ from bmacdb.kit.calculators import late_symbols
 from bmacdb.kit.engine import compute_plan
 from bmacdb.kit.source import Source
 from bmacdb.kit.times import ZONE, run_time_ms
+from bmacdb.kit.ways import tried
 
 __all__ = ["Market", "MarketTable", "describe"]
 
@@ -105,11 +106,13 @@ class Market:
 
 
 def describe(library: Library, name: str) -> dict[str, str]:
-    """A factor in words: factor, description, formula, parameters, look_back, null, form, source.
+    """A factor in words: factor, description, formula, parameters, look_back, null, form, way, source.
 
     The look-back is that of the default parameters, in candles.
     """
-    row = dict.fromkeys(("factor", "description", "formula", "parameters", "look_back", "null", "form", "source"), "")
+    row = dict.fromkeys(
+        ("factor", "description", "formula", "parameters", "look_back", "null", "form", "way", "source"), ""
+    )
     row["factor"] = name
     own = " (own)" if name in library.own() else ""
     try:
@@ -118,7 +121,8 @@ def describe(library: Library, name: str) -> dict[str, str]:
             lookback = getattr(found.module, "LOOKBACK", "num_candles")
             text = (found.module.__doc__ or "").strip().split("\n")[0]
             back = "depends on the parameter" if callable(lookback) else str(lookback)
-            return row | {"description": text, "look_back": back, "form": f"python{own}"}
+            way = "rows of the whole market" if found.is_cross else tried(found)
+            return row | {"description": text, "look_back": back, "form": f"python{own}", "way": way}
         defaults = all(parameter.default is not None for parameter in found.parameters)
         bound = bind(found, Call(name), library.in_sql) if defaults else None
     except Exception as exc:  # a file of the user's that is no factor, or does not import, is listed all the same

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from bmacdb.factors.call import Call
-from bmacdb.factors.module import Failure, PythonCall, apply
-from bmacdb.kit.rows import Places, Rows, SymbolRows
+from bmacdb.factors.module import Failure, PythonCall
+from bmacdb.kit.modules import apply
+from bmacdb.kit.rows import Places, Rows, SymbolRows, numbered
 
-__all__ = ["Answer", "Task", "calculate", "nulls"]
+__all__ = ["Answer", "Piece", "Task", "calculate", "nulls"]
 
 Column = npt.NDArray[np.float64]
 
@@ -21,87 +23,93 @@ Column = npt.NDArray[np.float64]
 class Task:
     """What to compute of each symbol.
 
-    `opens` is the open time of each place on the grid, `end_ms` when the last bar closes, `first` the place of the
-    first row asked for. `calls`: each with the bars that it looks back. `exact`: a frame of its own for every run time.
+    `opens` is the open time of each place on the grid, `first` the place of the first row asked for. `calls`: each with
+    the bars that it looks back. `exact`: a frame of its own for every run time. `helpers`: the columns that modules add
+    besides their own are wanted too.
     """
 
     opens: Places
-    end_ms: int
     first: int
     calls: tuple[tuple[PythonCall, int], ...]
     exact: bool
+    helpers: bool = False
+
+    def once(self, call: PythonCall) -> bool:
+        """Whether one pass gives all its values."""
+        return call.factor.windowed or not self.exact or self.first == len(self.opens) - 1
+
+    def length(self, call: PythonCall, window: int) -> int:
+        """The rows of a frame without holes."""
+        return window - 1 + len(self.opens) - self.first if self.once(call) else window
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Rows of some symbols, the places wanted of each, and which of the task's calls."""
+
+    rows: Rows
+    wanted: tuple[Places, ...]
+    calls: tuple[int, ...]
+
+    def cut(self, most_symbols: int) -> Iterator[Piece]:
+        """Pieces of at most so many symbols."""
+        numbers = range(len(self.rows.symbols))
+        for first in range(0, len(numbers), most_symbols):
+            part = numbers[first : first + most_symbols]
+            yield Piece(self.rows.of(part), self.wanted[first : first + most_symbols], self.calls)
 
 
 @dataclass(slots=True)
 class Answer:
-    """Symbol by symbol: the places asked for that have a row, and a value for each of them and each factor.
+    """By symbol: the places of the values, and the values of each factor. `longest`: the most rows a symbol had."""
 
-    `longest`: the most rows a symbol had, the look-back included.
-    """
-
-    symbols: list[str] = field(default_factory=list)
-    places: list[Places] = field(default_factory=list)
-    values: dict[Call, list[Column]] = field(default_factory=dict)
+    places: dict[str, Places] = field(default_factory=dict)
+    values: dict[Call, dict[str, Column]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    helpers: dict[str, pd.Series] = field(default_factory=dict)
     longest: int = 0
 
-    def add(self, symbol: str, places: Places, values: dict[Call, Column], length: int) -> None:
-        self.symbols.append(symbol)
-        self.places.append(places)
-        self.longest = max(self.longest, length)
+    def add(self, symbol: str, places: Places, values: Mapping[Call, Column]) -> None:
+        self.places[symbol] = places
         for call, column in values.items():
-            self.values.setdefault(call, []).append(column)
+            self.values.setdefault(call, {})[symbol] = column
 
 
-def calculate(task: Task, rows: Rows) -> Answer:
-    """The values; a symbol without a row in the range is left out. A module that raises gives nulls and a failure."""
+def calculate(task: Task, piece: Piece) -> Answer:
+    """The values, symbol by symbol. A module that raises gives nulls and a failure."""
     answer = Answer()
-    for one in rows.frames(task.opens, task.end_ms):
-        wanted = one.places[one.places >= task.first]
-        if len(wanted):
-            answer.add(one.symbol, wanted, _symbol(task, one, wanted, answer.failures), len(one.places))
+    calls = [task.calls[number] for number in piece.calls]
+    for one, wanted in zip(piece.rows.frames(task.opens), piece.wanted, strict=True):
+        answer.add(one.symbol, wanted, _symbol(task, calls, one, wanted, answer))
     return answer
 
 
-def nulls(task: Task, rows: Rows, text: str) -> Answer:
+def nulls(task: Task, piece: Piece, text: str) -> Answer:
     """The answer when the process that was to compute it is gone: `text` is why."""
     answer = Answer()
-    for number, symbol in enumerate(rows.symbols):
-        places = rows.places[rows.bounds[number - 1] if number else 0 : rows.bounds[number]]
-        wanted = places[places >= task.first]
-        if len(wanted):
-            answer.add(symbol, wanted, {call.call: np.full(len(wanted), np.nan) for call, _ in task.calls}, len(places))
-    answer.failures = [Failure(call.call, answer.symbols[0], text) for call, _ in task.calls if answer.symbols]
+    calls = [task.calls[number][0].call for number in piece.calls]
+    for symbol, wanted in zip(piece.rows.symbols, piece.wanted, strict=True):
+        answer.add(symbol, wanted, {call: np.full(len(wanted), np.nan) for call in calls})
+    answer.failures = [Failure(call, piece.rows.symbols[0], text) for call in calls]
     return answer
 
 
-def _symbol(task: Task, rows: SymbolRows, wanted: Places, failures: list[Failure]) -> dict[Call, Column]:
-    found = {call.call: np.full(len(wanted), np.nan) for call, _ in task.calls}
-    live = task.first == len(task.opens) - 1
+def _symbol(
+    task: Task, calls: Sequence[tuple[PythonCall, int]], rows: SymbolRows, wanted: Places, answer: Answer
+) -> dict[Call, Column]:
+    found = {call.call: np.full(len(wanted), np.nan) for call, _ in calls}
     passes: dict[tuple[int, bool], list[PythonCall]] = {}
-    for call, window in task.calls:
-        once = call.factor.windowed or not task.exact or live
-        passes.setdefault((window, once), []).append(call)
-    for (window, once), calls in passes.items():
-        if once:
-            failures += _pass(task, rows, wanted, window, calls, found)
-            continue
-        for number, place in enumerate(wanted):
+    for call, window in calls:
+        passes.setdefault((window, task.once(call)), []).append(call)
+    for (window, once), group in passes.items():
+        for number, place in [(slice(None), task.first)] if once else list(enumerate(wanted)):
             low, high = np.searchsorted(rows.places, [place - window + 1, place + 1])
-            columns, failed = apply(rows.frame.iloc[low:high], calls, rows.symbol)
-            failures += failed
+            high = len(rows.places) if once else high
+            helpers: dict[str, pd.Series] | None = {} if task.helpers and once else None
+            columns, failed = apply(numbered(rows.frame.iloc[low:high]), group, rows.symbol, helpers)
+            answer.failures += failed
             for name, column in columns.items():
-                found[name][number] = column[-1]
+                found[name][number] = column[len(column) - len(wanted) :] if once else column[-1]
+            for helper, values in (helpers or {}).items():
+                answer.helpers[helper] = values.iloc[len(values) - len(wanted) :]
     return found
-
-
-def _pass(
-    task: Task, rows: SymbolRows, wanted: Places, window: int, calls: Sequence[PythonCall], found: dict[Call, Column]
-) -> list[Failure]:
-    """One pass over what the factors look back at and the rows asked for."""
-    low = task.first - window + 1
-    there = slice(int(np.searchsorted(rows.places, low)), None)
-    columns, failures = apply(rows.frame.iloc[there], calls, rows.symbol)
-    for name, column in columns.items():
-        found[name][:] = column[len(column) - len(wanted) :]
-    return failures

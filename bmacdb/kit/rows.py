@@ -1,9 +1,9 @@
-"""Candles as frames, one per symbol: all columns of all symbols in one block, of which each frame is a view."""
+"""Candles as frames: all columns of all symbols in one block, of which each frame is a view."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bmacdb.factors.columns import CANDLE_COLUMNS
-from bmacdb.kit.range import Range, rows_statement
+from bmacdb.factors.statement import SETTLED_S, stamp
+from bmacdb.kit.range import Range, quote, rows_statement
 
 if TYPE_CHECKING:
     from bmacdb.kit.source import Source
 
-__all__ = ["Places", "Rows", "SymbolRows", "opens_of", "read_rows"]
+__all__ = ["Places", "Rows", "SymbolRows", "numbered", "opens_of", "read_rows"]
 
 Places = npt.NDArray[np.int64]
 
@@ -32,7 +33,7 @@ _NAMES = pd.StringDtype("python", na_value=np.nan) if int(pd.__version__.split("
 
 @dataclass(frozen=True, slots=True)
 class SymbolRows:
-    """One symbol: `frame` (index candle_end_time, candle_begin_time, the candle columns), `places` on the grid."""
+    """One symbol: `frame` as modules are given it, `places` on the grid."""
 
     symbol: str
     frame: pd.DataFrame
@@ -43,38 +44,59 @@ class SymbolRows:
 class Rows:
     """Candles by symbol and time. `bounds[i]` is where the rows of `symbols[i]` end in `places` and `block`.
 
-    `block` is a row per candle column, float64. It travels to workers as it is.
+    `block` is a row per column of `names`, float64. It travels to workers as it is.
     """
 
     symbols: tuple[str, ...]
     bounds: tuple[int, ...]
     places: Places
     block: npt.NDArray[np.float64]
+    names: tuple[str, ...] = CANDLE_COLUMNS
 
-    def cut(self, most_symbols: int) -> Iterator[Rows]:
-        """Pieces of at most so many symbols."""
-        for first in range(0, len(self.symbols), most_symbols):
-            bounds = self.bounds[first : first + most_symbols]
-            low, high = self.bounds[first - 1] if first else 0, bounds[-1]
-            yield Rows(
-                self.symbols[first : first + most_symbols],
-                tuple(bound - low for bound in bounds),
-                self.places[low:high],
-                self.block[:, low:high],
-            )
+    def span(self, number: int) -> slice:
+        """The rows of a symbol."""
+        return slice(self.bounds[number - 1] if number else 0, self.bounds[number])
 
-    def frames(self, opens: Places, end_ms: int) -> Iterator[SymbolRows]:
-        """A frame per symbol. `opens`: the open time of each place; `end_ms`: when the last bar closes."""
+    def of(self, numbers: Sequence[int]) -> Rows:
+        """Some of the symbols, by their number and in its order."""
+        spans = [self.span(number) for number in numbers]
+        bounds = tuple(np.cumsum([span.stop - span.start for span in spans]).tolist())
+        symbols = tuple(self.symbols[number] for number in numbers)
+        if not spans:
+            return Rows((), (), self.places[:0], self.block[:, :0], self.names)
+        if spans[-1].stop - spans[0].start == bounds[-1]:  # they lie side by side
+            rows: slice | Places = slice(spans[0].start, spans[-1].stop)
+        else:
+            rows = np.concatenate([np.arange(span.start, span.stop) for span in spans])
+        return Rows(symbols, bounds, self.places[rows], self.block[:, rows], self.names)
+
+    def frame(self, opens: Places) -> pd.DataFrame:
+        """All rows, as modules are given them: candle_begin_time, symbol and the columns, with a RangeIndex."""
         frame = pd.DataFrame(self.block.T, copy=False)
-        frame.columns = list(CANDLE_COLUMNS)
+        counts = np.diff(self.bounds, prepend=0)
+        frame.columns = list(self.names)
         frame.insert(0, "candle_begin_time", _times(opens[self.places]))
-        frame.columns = pd.Index(["candle_begin_time", *CANDLE_COLUMNS], dtype=_NAMES)
+        frame.insert(1, "symbol", _texts(self.symbols, counts))
+        frame.columns = pd.Index(["candle_begin_time", "symbol", *self.names], dtype=_NAMES)
+        return frame
+
+    def frames(self, opens: Places) -> Iterator[SymbolRows]:
+        """A frame per symbol. `opens`: the open time of each place."""
+        frame = self.frame(opens)
+        for number, symbol in enumerate(self.symbols):
+            span = self.span(number)
+            yield SymbolRows(symbol, numbered(frame.iloc[span]), self.places[span])
+
+    def candles(self, opens: Places, end_ms: int) -> pd.DataFrame:
+        """All rows, as the predecessor's files hold them: index candle_end_time. `end_ms`: when the last bar closes."""
         ends = np.append(opens[1:], end_ms)
-        frame.index = _times(ends[self.places]).rename("candle_end_time")
-        low = 0
-        for symbol, high in zip(self.symbols, self.bounds, strict=True):
-            yield SymbolRows(symbol, frame.iloc[low:high], self.places[low:high])
-            low = high
+        return self.frame(opens).drop(columns="symbol").set_axis(_times(ends[self.places]).rename("candle_end_time"))
+
+
+def numbered(frame: pd.DataFrame) -> pd.DataFrame:
+    """A slice of a frame, with rows numbered from 0, as in a file of its own."""
+    frame.index = pd.RangeIndex(len(frame))
+    return frame
 
 
 def opens_of(span: Range, lookback: int) -> Places:
@@ -84,8 +106,14 @@ def opens_of(span: Range, lookback: int) -> Places:
     return np.concatenate([np.zeros(total - len(opens), dtype=np.int64), opens])
 
 
-def read_rows(source: Source, span: Range, lookback: int, symbols: Sequence[str]) -> Iterator[Rows]:
-    """The rows of `symbols` (in order, those of the span), with `lookback` bars up to the first, some at a time."""
+def read_rows(
+    source: Source, span: Range, lookback: int, symbols: Sequence[str], *, funding: bool = False
+) -> Iterator[Rows]:
+    """The rows of `symbols` (in order, those of the span), with `lookback` bars up to the first, some at a time.
+
+    `funding` adds the column fundingRate: the newest rate settled in the bar, 0 where none was, as the community's
+    data has it; null where the feed records none at all.
+    """
     _, _, total = span.grid(lookback)
     first, several = 0, max(_READ_FIRST // total, 1)
     while first < len(symbols):
@@ -93,7 +121,32 @@ def read_rows(source: Source, span: Range, lookback: int, symbols: Sequence[str]
         first, several = first + several, max(_READ_AT_ONCE // total, 1)
         table = source.ask(rows_statement(span, lookback=lookback, between=(part[0], part[-1])))
         if table.num_rows:
-            yield _ordered(table, set(part))
+            rows = _ordered(table, set(part))
+            yield _with_funding(source, span, lookback, rows) if funding else rows
+
+
+def _with_funding(source: Source, span: Range, lookback: int, rows: Rows) -> Rows:
+    start, end, total = span.grid(lookback)
+    table = span.table("funding_rates")
+    known = source.number(f"SELECT count(*) FROM (FROM {table} LIMIT 1)")
+    column = np.full(len(rows.places), 0.0 if known else np.nan)
+    settled = f"date_trunc('second', funding_time) + INTERVAL {SETTLED_S} SECOND"  # sooner it is not known live
+    low, high = quote(rows.symbols[0]), quote(rows.symbols[-1])
+    found = source.ask(
+        f"SELECT symbol, ({span.place(lookback, settled)})::INTEGER AS k,"
+        f" arg_max(funding_rate, funding_time)::DOUBLE AS rate FROM {table}"
+        f" WHERE {settled} >= {stamp(start)} AND {settled} < {stamp(end)} AND symbol >= {low} AND symbol <= {high}"
+        " GROUP BY ALL"
+    )
+    numbers = {symbol: number for number, symbol in enumerate(rows.symbols)}
+    owners = np.repeat(np.arange(len(rows.symbols)), np.diff(rows.bounds, prepend=0))
+    cells = owners * total + rows.places
+    for symbol, place, rate in zip(*(column.to_pylist() for column in found.columns), strict=True):
+        if symbol in numbers:
+            row = int(np.searchsorted(cells, numbers[symbol] * total + place))
+            if row < len(cells) and cells[row] == numbers[symbol] * total + place:
+                column[row] = rate
+    return replace(rows, block=np.vstack([rows.block, column]), names=(*rows.names, "fundingRate"))
 
 
 def _ordered(table: pa.Table, wanted: set[str]) -> Rows:
@@ -120,6 +173,15 @@ def _ordered(table: pa.Table, wanted: set[str]) -> Rows:
         np.take(table.column(name).to_numpy(), order, out=block[number])
     symbols = tuple(names[at] for at, there in zip(inorder, sought, strict=True) if there)
     return Rows(symbols, tuple(np.cumsum(counts).tolist()), places[order], block)
+
+
+def _texts(texts: Sequence[str], counts: Places) -> object:
+    """Each text so many times, as pandas keeps text."""
+    if _NAMES is object:
+        return np.repeat(np.array(texts, dtype=object), counts)
+    codes = pa.array(np.repeat(np.arange(len(texts), dtype=np.int32), counts))
+    repeated = pa.DictionaryArray.from_arrays(codes, pa.array(texts, pa.large_string())).cast(pa.large_string())
+    return pd.StringDtype("pyarrow", na_value=np.nan).__from_arrow__(repeated)
 
 
 def _times(ms: Places) -> pd.DatetimeIndex:

@@ -8,7 +8,7 @@ from bmacdb.clock import Clock, SystemClock, from_ms, to_ms
 from bmacdb.errors import UsageError
 from bmacdb.interval import Interval
 
-__all__ = ["next_run_time", "now_time", "run_time_ms", "sleep_until_run_time"]
+__all__ = ["convert_interval_to_timedelta", "next_run_time", "now_time", "run_time_ms", "sleep_until_run_time"]
 
 ZONE = timezone(timedelta(hours=8))
 
@@ -25,6 +25,19 @@ def next_run_time(time_interval: str, *, clock: Clock | None = None) -> datetime
     """
     interval = Interval.parse(time_interval)
     return from_ms(interval.boundary_after((clock or SystemClock()).now_ms())).astimezone(ZONE)
+
+
+def convert_interval_to_timedelta(time_interval: str) -> timedelta:
+    """The length of `5m`, `4h`, `1d` …; the predecessor's `5T` and `4H` are understood.
+
+    Raises UsageError for an interval that the exchange has not, and for 1M, as months differ in length.
+    """
+    older = {"T": "m", "H": "h"}
+    text = str(time_interval)
+    interval = Interval.parse(text[:-1] + older.get(text[-1:], text[-1:]))
+    if interval.name == "1M":
+        raise UsageError("months differ in length, so that 1M has no timedelta.")
+    return timedelta(milliseconds=interval.length_ms)
 
 
 async def sleep_until_run_time(run_time: datetime, *, clock: Clock | None = None) -> None:

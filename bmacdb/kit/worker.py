@@ -16,8 +16,7 @@ import traceback
 from dataclasses import dataclass
 from typing import IO
 
-from bmacdb.kit.passes import Answer, Task, calculate
-from bmacdb.kit.rows import Rows
+from bmacdb.kit.passes import Answer, Piece, Task, calculate
 
 __all__ = ["Request", "Unable", "main", "receive", "send"]
 
@@ -31,7 +30,7 @@ class Request:
     path: tuple[str, ...]
     folder: str | None
     task: bytes
-    rows: Rows
+    piece: Piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class _Desk:
 
     def answer(self, request: Request) -> Answer | Unable:
         try:
-            return calculate(self._prepared(request), request.rows)
+            return calculate(self._prepared(request), request.piece)
         except Exception:  # a user's module may raise anything while it is imported
             return Unable(traceback.format_exc())
 

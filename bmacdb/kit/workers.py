@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from bmacdb.errors import UsageError
-from bmacdb.kit.passes import Answer, Task, calculate, nulls
-from bmacdb.kit.rows import Rows
+from bmacdb.kit.passes import Answer, Piece, Task, calculate, nulls
 from bmacdb.kit.worker import Request, Unable, receive, send
 
 __all__ = ["Workers"]
@@ -160,21 +159,20 @@ class Workers:
                 _end(self._workers)
             self._closing = False
 
-    def run(self, task: Task, parts: Iterable[Rows], symbols: int) -> list[Answer]:
-        """The answers, in the order of the parts. `symbols` is about how many there are in all.
+    def run(self, task: Task, parts: Iterable[Piece], calls: float, symbols: int) -> list[Answer]:
+        """The answers, in the order of the parts. About so many calls of factors, and symbols, there are in all.
 
         Raises UsageError when it is closed meanwhile, and whatever reading the parts raises.
         """
-        runs = len(task.opens) - task.first if task.exact else 1
-        if self.number == 1 or symbols * len(task.calls) * runs < self._worth or os.getpid() != self._pid:
-            return [calculate(task, rows) for rows in parts]
+        if not calls or self.number == 1 or calls < self._worth or os.getpid() != self._pid:
+            return [calculate(task, piece) for piece in parts]
         with self._lock:
             return self._spread(task, parts, symbols)
 
-    def _spread(self, task: Task, parts: Iterable[Rows], symbols: int) -> list[Answer]:
+    def _spread(self, task: Task, parts: Iterable[Piece], symbols: int) -> list[Answer]:
         packed, free = self._prepared(task)
         if packed is None:
-            return [calculate(task, rows) for rows in parts]
+            return [calculate(task, piece) for piece in parts]
         path = tuple(entry for entry in sys.path if isinstance(entry, str))
         job = _Job(task, packed, path, _folder())
         most = max(min(-(-symbols // (4 * self.number)), _PIECE_ROWS // len(task.opens)), 1)
@@ -212,39 +210,39 @@ class Workers:
             logger.warning("no worker can be started (%s): factors are computed in this process.", why)
         self.number = 1
 
-    def _one(self, job: _Job, rows: Rows, free: SimpleQueue[_Worker | None]) -> Answer:
+    def _one(self, job: _Job, piece: Piece, free: SimpleQueue[_Worker | None]) -> Answer:
         """A piece, by whichever worker is free. One that kills its worker is tried once more, and then is null."""
         worker = free.get()
         try:
             for attempt in (1, 2):
                 self._still_open()
                 if worker is None:
-                    return calculate(job.task, rows)
+                    return calculate(job.task, piece)
                 try:
-                    reply = worker.ask(Request(job.path, job.folder, job.packed, rows))
+                    reply = worker.ask(Request(job.path, job.folder, job.packed, piece))
                 except _Unstartable as exc:
                     self._still_open()
                     self._give_up(exc)
                     worker = self._replaced(worker, None)
                 except _Dead as exc:
                     self._still_open()
-                    died = f"the worker that computed {_named(rows)} died: {exc}"
+                    died = f"the worker that computed {_named(piece)} died: {exc}"
                     logger.warning("%s. Another one is started in its place.", died)
                     worker = self._replaced(worker, _fresh())
                     if attempt == 2:
-                        return nulls(job.task, rows, f"{died}, twice.")
+                        return nulls(job.task, piece, f"{died}, twice.")
                 else:
-                    return reply if isinstance(reply, Answer) else self._unable(job, rows, reply)
-            return calculate(job.task, rows)
+                    return reply if isinstance(reply, Answer) else self._unable(job, piece, reply)
+            return calculate(job.task, piece)
         finally:
             free.put(worker)
 
-    def _unable(self, job: _Job, rows: Rows, reply: object) -> Answer:
+    def _unable(self, job: _Job, piece: Piece, reply: object) -> Answer:
         """What a worker cannot do is done here."""
         if isinstance(reply, Unable) and self.number > 1:
             logger.warning("a worker could not compute, so this process does.\n%s", reply.traceback.rstrip())
         self.number = 1
-        return calculate(job.task, rows)
+        return calculate(job.task, piece)
 
     def _replaced(self, old: _Worker, new: _Worker | None) -> _Worker | None:
         with self._changing:
@@ -266,13 +264,13 @@ def _fresh() -> _Worker | None:
         return None
 
 
-def _pieces(parts: Iterable[Rows], most: int) -> Iterator[Rows]:
-    for rows in parts:
-        yield from rows.cut(most)
+def _pieces(parts: Iterable[Piece], most: int) -> Iterator[Piece]:
+    for piece in parts:
+        yield from piece.cut(most)
 
 
-def _named(rows: Rows) -> str:
-    first, last = rows.symbols[0], rows.symbols[-1]
+def _named(piece: Piece) -> str:
+    first, last = piece.rows.symbols[0], piece.rows.symbols[-1]
     return first if first == last else f"{first} to {last}"
 
 
