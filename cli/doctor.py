@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +37,13 @@ def doctor(
     patience: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="How long to wait for a market's first frame.")
     ] = 15.0,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Measure for some minutes how the exchange behaves; print a report in Markdown."),
+    ] = False,
+    minutes: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=60, help="How many closes --live watches [default: 3].")
+    ] = None,
     format: Annotated[str, typer.Option(metavar="NAME", help="text or json.")] = "text",
 ) -> None:
     """Look at settings, versions, disk, database, exchange, clock and alerts; say what is wrong and what to do.
@@ -51,7 +59,14 @@ def doctor(
     formats = ("text", "json")
     if format not in formats:
         raise UsageError(f"--format {format!r} is not one of text, json.{did_you_mean(format, formats)}")
+    if minutes is not None and not live:
+        raise UsageError("--minutes is for --live: the other examination takes as long as it takes.")
+    if live and format != "text":
+        raise UsageError("--live prints Markdown: leave out --format.")
     flags = {"feeds": tuple(feeds or ()), "db": db, "rest_url": rest_url, "ws_url": ws_url, "proxy": proxy}
+    if live:
+        _probe(directory, flags, minutes or 3)
+        return
     findings: list[Finding] = []
 
     async def look() -> None:
@@ -61,6 +76,33 @@ def doctor(
 
     asyncio.run(look())
     if worst(findings) is Level.FAIL:
+        raise typer.Exit(1)
+
+
+def _probe(directory: Path | None, flags: Mapping[str, object], minutes: int) -> None:
+    """The live probe; on Ctrl-C the report of what is known until then."""
+    import asyncio
+    from urllib.parse import urlsplit
+
+    from bmacdb.config import load_settings
+    from bmacdb.doctor.examine import ALL_MARKETS
+    from bmacdb.doctor.live import Findings, probe
+    from bmacdb.doctor.report import report
+
+    settings = load_settings(directory, flags, instead=ALL_MARKETS)
+    found: list[Findings] = []
+    interrupted = False
+    try:
+        asyncio.run(probe(settings, minutes, found, lambda text: typer.echo(text, err=True)))
+    except KeyboardInterrupt:
+        interrupted = True
+    urls = [settings.rest_url, settings.ws_url, settings.proxy]
+    urls += [url for one in found for url in settings.addresses(one.market)]
+    given = [urlsplit(url) for url in urls if url]
+    typer.echo(report(found, secrets=[part for url in given for part in (url.netloc, url.hostname or "")]))
+    if interrupted:
+        raise typer.Exit(130)
+    if all(one.skew_ms is None for one in found):
         raise typer.Exit(1)
 
 

@@ -18,9 +18,9 @@ from bmacdb.errors import UsageError
 from bmacdb.settings import DATABASE_NAME, Settings
 from bmacdb.sources import mask_url
 
-__all__ = ["examine"]
+__all__ = ["ALL_MARKETS", "examine"]
 
-_ALL_MARKETS = ("usdt_spot_1m", "usdt_perp_1m", "coin_perp_1m")
+ALL_MARKETS = ("usdt_spot_1m", "usdt_perp_1m", "coin_perp_1m")
 
 
 async def examine(
@@ -36,7 +36,7 @@ async def examine(
     """
     environ = os.environ if environ is None else environ
     try:
-        settings = load_settings(directory, flags, environ, instead=_ALL_MARKETS)
+        settings = load_settings(directory, flags, environ, instead=ALL_MARKETS)
     except UsageError as error:
         yield fail("settings", str(error), "Mend this first; the rest is looked at with defaults.")
         settings = _flags_alone(directory, flags)
@@ -53,7 +53,7 @@ async def examine(
 
 
 def _flags_alone(directory: Path | None, flags: Mapping[str, object]) -> Settings:
-    least = {"feeds": _ALL_MARKETS, "db": (directory or Path()) / DATABASE_NAME}
+    least = {"feeds": ALL_MARKETS, "db": (directory or Path()) / DATABASE_NAME}
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     try:
         return Settings.model_validate(least | given)
