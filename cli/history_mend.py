@@ -232,7 +232,8 @@ def _verified(
     with connect(wanted.db) as reader, progress() as bars, bars.task("comparing", len(files)) as step:
         there = reader if wanted.db.exists() else None
         checked = []
-        for one in check(wanted.mirror, files, wanted.feed, reader=there, listed=listed, now_ms=SystemClock().now_ms()):
+        now_ms, known = SystemClock().now_ms(), wanted.known()
+        for one in check(wanted.mirror, files, wanted.feed, reader=there, listed=listed, known=known, now_ms=now_ms):
             checked.append(one)
             step()
         return checked

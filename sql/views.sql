@@ -27,6 +27,20 @@ SELECT feed, symbol, first_open_time, last_open_time, bars,
        expected_bars - bars AS missing
 FROM spans JOIN feeds USING (feed);
 
+-- flat_tails: symbols whose last bars have had no trades for a day or more: the exchange's archive goes on printing flat
+-- bars when a symbol has been settled or delisted. `bars` are those after the last one with trades; `delivery_date` is
+-- the exchange's, where it tells one. Later bars with trades, once they are recorded, end it.
+WITH ends AS (
+    SELECT feed, symbol, max(open_time) FILTER (trade_num > 0) AS last_traded, max(open_time) AS last_open_time
+    FROM candles GROUP BY feed, symbol
+), rules AS (
+    SELECT feed, symbol, arg_max(delivery_date, valid_from) AS delivery_date FROM exginfo GROUP BY feed, symbol
+)
+SELECT feed, symbol, last_traded, last_open_time, count(*) AS bars, any_value(delivery_date) AS delivery_date
+FROM ends JOIN candles USING (feed, symbol) LEFT JOIN rules USING (feed, symbol)
+WHERE (last_traded IS NULL OR (candles.open_time > last_traded AND last_open_time - last_traded >= INTERVAL 1 DAY))
+GROUP BY ALL;
+
 -- splits: where a ticker was used again: a pause in trading of two days, or of one with a move of ten per cent, before
 -- `start`. Parts are called SP0_SYMBOL, SP1_SYMBOL, …, the last one has the name itself; each goes from its first bar to
 -- its last with trades. (bmacdb history split takes other thresholds.)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ from bmacdb.clock import Clock, ServerClock
 from bmacdb.errors import ExchangeError, Malformed, Rejected
 from bmacdb.exchange.rest import PAGE_ROWS, RestClient, retrying
 from bmacdb.interval import MINUTE_MS, Interval
-from bmacdb.model import Candle, Feed, Gap, GapState, Segment
+from bmacdb.model import Candle, Feed, Gap, GapState, Segment, SymbolInfo
 
 __all__ = ["Exchange", "Filled", "fill"]
 
@@ -88,7 +88,7 @@ async def fill(
             if hole.kind is HoleKind.BEFORE:
                 one.history.append(one.holes[-1])
             report.missing += hole.bars
-    asked = archive is not None and await _from_archive(symbols, sink, archive, mirror, clock, report)
+    asked = archive is not None and await _from_archive(symbols, sink, archive, mirror, clock, record.infos, report)
     noted: dict[str, list[Gap]] = {}
     for gap in record.gaps:
         noted.setdefault(gap.symbol, []).append(gap)
@@ -117,7 +117,13 @@ def _bars(interval: Interval, parts: Iterable[Segment]) -> int:
 
 
 async def _from_archive(
-    symbols: dict[str, _Symbol], sink: Sink, client: ArchiveClient, mirror: Mirror, clock: Clock, report: Filled
+    symbols: dict[str, _Symbol],
+    sink: Sink,
+    client: ArchiveClient,
+    mirror: Mirror,
+    clock: Clock,
+    known: Mapping[str, SymbolInfo],
+    report: Filled,
 ) -> bool:
     """Fill what the archive has; whether it could be asked."""
     if not symbols:
@@ -135,7 +141,9 @@ async def _from_archive(
         )
         wanted = [one for one in listed if _within(symbols[one.file.symbol], one)]
         for fetched in await download(client, mirror, wanted, clock=clock):
-            await _take_file(symbols, fetched.wanted, fetched.outcome, fetched.problem, sink, mirror, clock, report)
+            await _take_file(
+                symbols, fetched.wanted, fetched.outcome, fetched.problem, sink, mirror, clock, known, report
+            )
     except ExchangeError as error:
         report.notes.append(f"the archive could not be asked: {error}")
         return False
@@ -155,13 +163,14 @@ async def _take_file(
     sink: Sink,
     mirror: Mirror,
     clock: Clock,
+    known: Mapping[str, SymbolInfo],
     report: Filled,
 ) -> None:
     one = symbols[wanted.file.symbol]
     try:
         if outcome in (Outcome.FAILED, Outcome.QUARANTINED):
             raise Malformed(f"{wanted.entry.key}: {problem}")
-        parsed = read_file(Found(mirror.path(wanted.entry.key), wanted.file), sink.feed, closed_by_ms=clock.now_ms())
+        parsed = read_file(Found.of(mirror, wanted.file, known), sink.feed, closed_by_ms=clock.now_ms())
     except Malformed as error:
         report.notes.append(str(error))
         one.unasked.append(Segment(wanted.file.start_ms, wanted.file.end_ms))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bmacdb.archive.holes import clipped, joined, minus
+from bmacdb.archive.members import NEVER_MS
 from bmacdb.archive.recorded import known_symbols, recorded_gaps, recorded_segments
 from bmacdb.interval import MINUTE_MS, Interval
 from bmacdb.model import Feed, Gap, GapState, Segment, SymbolInfo
@@ -15,7 +16,6 @@ from bmacdb.store.reader import Reader
 __all__ = ["Hole", "HoleKind", "Record", "find_holes", "look_up"]
 
 _SETTLED_MS = MINUTE_MS  # bars that closed more recently are on their way
-_NEVER_MS = 4_000_000_000_000  # delivery dates from here on mean none
 
 
 class HoleKind(StrEnum):
@@ -67,7 +67,7 @@ def _lifetime(interval: Interval, info: SymbolInfo | None, bars: list[Segment], 
     end_ms = last_ms
     if info is not None and info.status == "TRADING":
         end_ms = max(newest_ms, last_ms or 0)
-    elif info is not None and info.delivery_ms and info.delivery_ms < min(now_ms, _NEVER_MS):
+    elif info is not None and info.delivery_ms and info.delivery_ms < min(now_ms, NEVER_MS):
         end_ms = max(interval.next(interval.floor(info.delivery_ms - 1)), last_ms or 0)
     return None if end_ms is None or end_ms <= min(starts) else Segment(min(starts), end_ms)
 

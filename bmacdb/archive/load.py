@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from bmacdb.archive.csvfile import ENDINGS, csv_of
 from bmacdb.archive.layout import ArchiveFile, Kind, covering, parse_key, parse_name
-from bmacdb.archive.members import members
+from bmacdb.archive.members import delivered_ms, members
 from bmacdb.archive.mirror import Mirror
 from bmacdb.archive.sink import Sink
 from bmacdb.archive.table import Parsed, parse_funding, parse_klines
@@ -28,11 +28,18 @@ _GROUP_FILES = 500
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file on this machine, and which of the archive's it is. `problem` says why it cannot go into the feed."""
+    """A file on this machine, and which of the archive's it is. `problem` says why it cannot go into the feed;
+    `delivered_ms`: when its contract is delivered, where that is known."""
 
     path: Path
     file: ArchiveFile | None
     problem: str = ""
+    delivered_ms: int | None = None
+
+    @classmethod
+    def of(cls, mirror: Mirror, file: ArchiveFile, known: Mapping[str, SymbolInfo] | None) -> Found:
+        """The mirror's copy of a file."""
+        return cls(mirror.path(file.key), file, delivered_ms=delivered_ms(file.symbol, known))
 
 
 class State(StrEnum):
@@ -120,7 +127,7 @@ def _judge(path: Path, feed: Feed, known: Mapping[str, SymbolInfo] | None) -> Fo
         return Found(path, file, f"{path} holds bars of {file.interval}, and {feed.name} records {feed.interval.name}.")
     if not members(feed.trade_type, [file.symbol], known):
         return Found(path, file, f"{path}: {file.symbol} is no symbol of {feed.trade_type}.")
-    return Found(path, file)
+    return Found(path, file, delivered_ms=delivered_ms(file.symbol, known))
 
 
 def in_mirror(
@@ -145,7 +152,7 @@ def in_mirror(
     else:
         wanted = frozenset(symbols)
     return [
-        Found(mirror.path(file.key), file)
+        Found.of(mirror, file, known)
         for file in covering((file for file in there if file.symbol in wanted), start_ms=start_ms, end_ms=end_ms)
     ]
 
@@ -166,6 +173,7 @@ def read_file(found: Found, feed: Feed, *, closed_by_ms: int | None = None) -> P
         start_ms=file.start_ms,
         end_ms=file.end_ms,
         closed_by_ms=closed_by_ms,
+        delivered_ms=found.delivered_ms,
     )
 
 

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 
+from bmacdb.clock import to_ms
 from bmacdb.model import Market, SymbolInfo
 from bmacdb.symbols import TRADE_TYPES, SpotAssets, TradeType
 
-__all__ = ["members", "named_like"]
+__all__ = ["NEVER_MS", "delivered_ms", "members", "named_like"]
 
+NEVER_MS = 4_000_000_000_000
+"""Delivery dates from here on mean none."""
+
+_DELIVERY_HOUR = 8
 _DELIVERY = re.compile(r"_[0-9]{6}$")
 _SETTLED = re.compile(r"_?SETTLED[0-9]*$")  # as the archive calls contracts whose name was used again
 
@@ -32,6 +38,20 @@ def named_like(trade_type: TradeType, symbol: str) -> bool:
         name = name.removesuffix("_PERP")
     base = name.removesuffix(trade_type.quote_asset)
     return base not in ("", name) and "_" not in base
+
+
+def delivered_ms(symbol: str, known: Mapping[str, SymbolInfo] | None = None) -> int | None:
+    """When a contract is delivered or settled, by what the exchange tells of it, else by its name (08:00 UTC of the day
+    in it); None: not known, or never."""
+    info = (known or {}).get(symbol)
+    if info is not None and info.delivery_ms:
+        return info.delivery_ms if info.delivery_ms < NEVER_MS else None
+    if (named := _DELIVERY.search(symbol)) is None:
+        return None
+    try:
+        return to_ms(datetime.strptime(named[0], "_%y%m%d").replace(hour=_DELIVERY_HOUR, tzinfo=UTC))
+    except ValueError:
+        return None
 
 
 def members(trade_type: str, symbols: Iterable[str], known: Mapping[str, SymbolInfo] | None = None) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import pyarrow.csv as pacsv
 
 from bmacdb.clock import from_ms
 from bmacdb.errors import Malformed
-from bmacdb.interval import Interval
+from bmacdb.interval import DAY_MS, Interval
 from bmacdb.model import Source
 from bmacdb.store.rows import SCHEMAS
 
@@ -130,11 +130,13 @@ def parse_klines(
     start_ms: int | None = None,
     end_ms: int | None = None,
     closed_by_ms: int | None = None,
+    delivered_ms: int | None = None,
 ) -> Parsed:
     """The candles in a file's text, as the table `candles` has them (`recorded_at` is the epoch: see `stamped`).
 
     Every row must open in [start, end), where given, and lie on the interval's grid; `what` names the file in errors.
-    Rows that were not closed at `closed_by_ms` are left out. Raises Malformed, whose text says what is wrong.
+    Rows that were not closed at `closed_by_ms` are left out, and so are the flat ones that the archive goes on printing
+    when a contract has been delivered or settled (`delivered_ms`). Raises Malformed, whose text says what is wrong.
     """
     if _ends_after(data, -1):
         return Parsed(CANDLE_SCHEMA.empty_table(), ("it is empty",))
@@ -161,6 +163,14 @@ def parse_klines(
     if closed_by_ms is not None and np.any(nexts > closed_by_ms):
         notes.append(f"{int(np.count_nonzero(nexts > closed_by_ms))} rows that have not closed are left out")
         keep &= nexts <= closed_by_ms
+    traded = table["trade_num"].to_numpy() > 0
+    if delivered_ms is not None and not np.any(traded & (opens >= delivered_ms)):  # with trades, the name is used again
+        if phantoms := int(np.count_nonzero(keep & (opens >= delivered_ms))):
+            day = from_ms(delivered_ms)
+            notes.append(f"{phantoms} rows after the delivery on {day:%Y-%m-%d %H:%M} are left out")
+        keep &= opens < delivered_ms
+    if note := _flat_end(opens[keep], traded[keep], interval):
+        notes.append(note)
     candles = _candles(table, symbol, opens)
     if not keep.all():
         candles, opens = candles.filter(pa.array(keep)), opens[keep]
@@ -168,6 +178,16 @@ def parse_klines(
         candles = _each_once(candles, opens, what)
         notes.append("its rows were not in order, or twice there")
     return Parsed(candles, tuple(notes))
+
+
+def _flat_end(opens: npt.NDArray[np.int64], traded: npt.NDArray[np.bool_], interval: Interval) -> str | None:
+    """A note when a day or more at the end of a file has no trades: its symbol may have been delisted."""
+    last_ms = int(np.max(opens[traded], initial=0))
+    flat = int(np.count_nonzero(opens > last_ms))
+    if flat < 2 or flat * interval.length_ms < DAY_MS:
+        return None
+    since = f"after {from_ms(last_ms):%Y-%m-%d %H:%M} " if last_ms else ""
+    return f"its {flat} rows {since}have no trades: was it delisted? (see flat_tails in SQL)"
 
 
 def _nexts(opens: npt.NDArray[np.int64], interval: Interval) -> npt.NDArray[np.int64]:

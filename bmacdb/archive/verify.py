@@ -17,7 +17,7 @@ from bmacdb.archive.load import Found, read_file
 from bmacdb.archive.mirror import Mirror, Verdict
 from bmacdb.archive.recorded import recorded_candles
 from bmacdb.errors import Malformed
-from bmacdb.model import Feed
+from bmacdb.model import Feed, SymbolInfo
 from bmacdb.store.reader import Reader
 
 __all__ = ["Checked", "Condition", "Difference", "check_file", "compare", "verify"]
@@ -116,10 +116,11 @@ def verify(
     *,
     reader: Reader | None,
     listed: Mapping[str, Wanted] | None = None,
+    known: Mapping[str, SymbolInfo] | None = None,
     now_ms: int,
 ) -> Iterator[Checked]:
     """Check files of the mirror, one after another. `reader` (None: leave it out) is of the record they are compared
-    with, `listed` what the archive lists now, by key (None: it was not asked)."""
+    with, `listed` what the archive lists now, by key (None: it was not asked), `known` what is known of the symbols."""
     for file in files:
         condition, problem = check_file(mirror, file, listed)
         readable = condition in (Condition.GOOD, Condition.FORCED, Condition.REPLACED, Condition.WITHDRAWN)
@@ -127,7 +128,7 @@ def verify(
             yield Checked(file, condition, problem)
             continue
         try:
-            parsed = read_file(Found(mirror.path(file.key), file), feed, closed_by_ms=now_ms)
+            parsed = read_file(Found.of(mirror, file, known), feed, closed_by_ms=now_ms)
         except Malformed as error:
             yield Checked(file, Condition.CORRUPT, str(error))
             continue

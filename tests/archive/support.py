@@ -32,6 +32,7 @@ NOW_MS = 1_739_188_800_000
 
 JANUARY_MS = 1_735_689_600_000
 FEBRUARY_MS = 1_738_368_000_000
+DELIVERED_MS = JANUARY_MS + 5 * DAY_MS + 9 * HOUR_MS
 
 SPOT = parse_feed("usdt_spot_1h")
 PERP = parse_feed("usdt_perp_1h")
@@ -139,6 +140,17 @@ def lines(count: int = 24, *, start_ms: int = JANUARY_MS, step_ms: int = HOUR_MS
 
 def text(rows: list[str]) -> bytes:
     return "".join(f"{row}\n" for row in rows).encode()
+
+
+def month(*traded: int) -> bytes:
+    """The days of January 2025, those from 0 on that are named with trades, and the others flat."""
+    rows = []
+    for day in range(31):
+        open_ms = JANUARY_MS + day * DAY_MS
+        volume, trades = ("10", 7) if day in traded else ("0", 0)
+        prices = "1.0,2.0,0.5,1.5" if trades else "1.5,1.5,1.5,1.5"
+        rows.append(f"{open_ms},{prices},{volume},{open_ms + DAY_MS - 1},{volume},{trades},{volume},{volume},0")
+    return text([HEADER, *rows])
 
 
 def zipped(path: Path, data: bytes) -> Path:

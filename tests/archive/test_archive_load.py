@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,8 +19,11 @@ from bmacdb.errors import StoreError, StoreFull, UsageError
 from bmacdb.interval import DAY_MS, HOUR_MS
 from bmacdb.model import Batch, Candle, Gap, GapState, Source
 from bmacdb.store.writer import Store
+from bmacdb.symbols import parse_feed
+from tests.recorder.support import info
 
 from .support import (
+    DELIVERED_MS,
     FEBRUARY_MS,
     HEADER,
     JANUARY_MS,
@@ -30,6 +34,7 @@ from .support import (
     Scene,
     day_file,
     lines,
+    month,
     scene,
     text,
     zipped,
@@ -275,3 +280,25 @@ async def test_a_cancelled_import_leaves_whole_transactions(tmp_path: Path) -> N
         await sink.close()
         await imported(here, files)
         assert here.recorded(SPOT, "BTCUSDT") == here.truth(SPOT, "BTCUSDT", JANUARY_MS, LAST_DAY_MS)
+
+
+async def test_a_settled_symbol_ends_where_it_was_settled(tmp_path: Path) -> None:
+    """What the record knows of its delivery decides; a symbol of which it knows none is seen in `flat_tails`."""
+    feed = parse_feed("usdt_perp_1d")
+    for symbol in ("FTMUSDT", "OTHERUSDT"):
+        zipped(tmp_path / f"{symbol}-1d-2025-01.zip", month(*range(6)))
+    known = {"FTMUSDT": replace(info("FTMUSDT", "SETTLING"), delivery_ms=DELIVERED_MS)}
+    files, _ = find_files([tmp_path], feed, known=known)
+    clock = ManualClock(NOW_MS)
+    store = await Store.open(tmp_path / "bmac.duckdb", clock=clock)
+    try:
+        await store.add_feed(feed, num_candles=10)
+        loaded, totals = await load(files, FileSink(store, feed, clock), clock=clock)
+        assert totals.added == 6 + 31
+        assert all(one.notes for one in loaded)
+        counted = await store.run(
+            lambda c: c.execute("SELECT symbol, bars, epoch_ms(last_traded) FROM flat_tails").fetchall()
+        )
+        assert counted == [("OTHERUSDT", 25, JANUARY_MS + 5 * DAY_MS)]
+    finally:
+        await store.close()

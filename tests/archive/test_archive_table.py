@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import gzip
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from bmacdb.archive.csvfile import csv_of
+from bmacdb.archive.members import delivered_ms
 from bmacdb.archive.table import CANDLE_SCHEMA, Parsed, parse_funding, parse_klines
 from bmacdb.errors import Malformed
-from bmacdb.interval import HOUR_MS, Interval
+from bmacdb.interval import DAY_MS, HOUR_MS, Interval
+from tests.recorder.support import info
 
-from .support import HEADER, JANUARY_MS, day_file, lines, text, zipped
+from .support import DELIVERED_MS, HEADER, JANUARY_MS, day_file, lines, month, text, zipped
 
 HOUR = Interval.parse("1h")
 
@@ -160,3 +163,55 @@ def test_real_files_read_whole(real_data: Path, name: str, symbol: str, interval
     data = csv_of(real_data / "archive" / name)
     found = parse_klines(data, symbol=symbol, interval=Interval.parse(interval), what=name)
     assert (found.table.num_rows, found.notes) == (rows, ())
+
+
+# --- bars that the archive prints after the end of a symbol
+
+DAILY = Interval.parse("1d")
+
+
+def daily(data: bytes, delivered_ms: int | None) -> Parsed:
+    return parse_klines(data, symbol="FTMUSDT", interval=DAILY, what="the file", delivered_ms=delivered_ms)
+
+
+def test_bars_after_the_delivery_are_left_out() -> None:
+    """From the sixth of January at nine on: the bar of that day stays, and 25 rows go, which is told."""
+    found = daily(month(*range(6)), DELIVERED_MS)
+    assert opens(found.table) == [JANUARY_MS + day * DAY_MS for day in range(6)]
+    assert found.notes == ("25 rows after the delivery on 2025-01-06 09:00 are left out",)
+
+
+def test_bars_after_an_end_that_is_not_known_are_flagged() -> None:
+    found = daily(month(*range(6)), None)
+    assert found.table.num_rows == 31
+    assert found.notes == (
+        "its 25 rows after 2025-01-06 00:00 have no trades: was it delisted? (see flat_tails in SQL)",
+    )
+
+
+def test_a_name_that_is_used_again_after_its_delivery_keeps_its_bars() -> None:
+    """What has trades is never left out, and what lies before them neither."""
+    found = daily(month(*range(6), *range(20, 31)), DELIVERED_MS)
+    assert (found.table.num_rows, found.notes) == (31, ())
+
+
+def test_a_quiet_end_of_less_than_a_day_is_no_news() -> None:
+    assert daily(month(*range(30)), None).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("symbol", "told_ms", "delivered"),
+    [
+        ("FTMUSDT", None, None),
+        ("FTMUSDT", 4_133_404_800_000, None),
+        ("FTMUSDT", DELIVERED_MS, DELIVERED_MS),
+        ("BTCUSDT_250328", None, 1_743_148_800_000),
+        ("BTCUSD_250328", DELIVERED_MS, DELIVERED_MS),
+        ("BTCUSDT_259999", None, None),
+    ],
+)
+def test_when_a_contract_ends_is_told_by_the_exchange_or_its_name(
+    symbol: str, told_ms: int | None, delivered: int | None
+) -> None:
+    known = {symbol: replace(info("FTMUSDT"), symbol=symbol, delivery_ms=told_ms)} if told_ms else {}
+    assert delivered_ms(symbol, known) == delivered
