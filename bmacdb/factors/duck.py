@@ -39,7 +39,7 @@ def on_duckdb(bounds: Sequence[Bound], grid: Grid, first: int, tables: Mapping[s
         cursor.register("grid_bars", _bars(grid, {name for bound in bounds for name in bound.columns}))
         for name, table in tables.items():
             cursor.register(f"grid_{name}", table)
-        return [_placed(grid, first, _asked(cursor, bound, tables, int(grid.opens[first]))) for bound in bounds]
+        return [_placed(bound, grid, first, _asked(cursor, bound, tables, int(grid.opens[first]))) for bound in bounds]
 
 
 def check(bound: Bound) -> None:
@@ -75,11 +75,16 @@ def _asked(cursor: duckdb.DuckDBPyConnection, bound: Bound, tables: Mapping[str,
         raise UsageError(f"factor {spell(bound.call)}: DuckDB refuses it: {reason}.") from exc
 
 
-def _placed(grid: Grid, first: int, found: pa.Table) -> Array:
+def _placed(bound: Bound, grid: Grid, first: int, found: pa.Table) -> Array:
     values = np.full((len(grid.opens) - first, len(grid.symbols)), np.nan)
     if found.num_rows:
         column = pc.index_in(found.column("symbol"), pa.array(grid.symbols, pa.string())).to_numpy()
         times = found.column("open_time").cast(pa.timestamp("ms", "UTC")).cast(pa.int64()).to_numpy()
         row = np.searchsorted(grid.opens, times) - first
+        if bound.query is not None and len(np.unique(row * len(grid.symbols) + column)) < len(row):
+            raise UsageError(
+                f"factor {spell(bound.call)}: its query gives a symbol several rows at one open_time. What it joins "
+                "must have one row a symbol, as with GROUP BY symbol."
+            )
         values[row, column] = found.column("value").to_numpy()
     return values
