@@ -17,6 +17,7 @@ from bmacdb.clock import SystemClock
 from bmacdb.doctor.examine import examine
 from bmacdb.doctor.finding import Finding, Level, fail, ok, warn, worst
 from bmacdb.doctor.machine import look_at_database, look_at_machine
+from bmacdb.model import Market
 from bmacdb.store import sidefile
 from bmacdb.store.writer import Store
 from tests.acceptance.support import Recorder
@@ -105,11 +106,22 @@ async def test_wrong_settings_are_told_and_the_rest_is_looked_at(tmp_path: Path)
     assert "Did you mean num_candles?" in found["settings"].text
     assert "disk" in found
     (tmp_path / "bmacdb.toml").write_text('alerts = ["dingtalk://hush@hush-hush"]\nsave_type = "parquet"\n')
-    found = await examined(tmp_path, {"ALL_PROXY": "socks5://localhost:1080"}, **NOWHERE)
+    found = await examined(tmp_path, **NOWHERE)
     assert found["settings"].level is Level.WARN
     assert found["alerts"].level is Level.FAIL
-    assert found["proxy"].level is Level.WARN
     assert not [finding for finding in found.values() if "hush" in f"{finding.text}{finding.remedy}"]
+
+
+async def test_a_silent_path_of_coin_futures_is_told_with_the_one_that_sends(tmp_path: Path) -> None:
+    """The doctor tries both, as the recorder does."""
+    async with running(symbols=4, updates_per_second=5.0, coin_paths="unrouted") as client:
+        rest, ws = client.exchange.rest_urls[Market.COIN_FUTURES], client.exchange.ws_urls[Market.COIN_FUTURES]
+        urls = {"coin_futures_rest_url": rest, "coin_futures_ws_url": ws, "feeds": ("coin_perp_1m",)}
+        findings = {finding.name: finding async for finding in examine(tmp_path, urls, patience_s=2.0, environ={})}
+    found = findings["coin_futures websocket"]
+    assert found.level is Level.OK
+    assert found.text.startswith(f"{ws}/stream sends")
+    assert f"{ws}/market/stream acknowledges streams and sends nothing" in found.text
 
 
 async def test_a_proxy_is_shown_without_its_password(tmp_path: Path) -> None:

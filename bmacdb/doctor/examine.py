@@ -47,7 +47,7 @@ async def examine(
     for looks in (look_at_machine(settings.db), look_at_database(settings.db), _alerts(settings)):
         for finding in looks:
             yield finding
-    yield _proxy(settings, environ)
+    yield _proxy(settings)
     async for finding in look_at_exchange(settings, patience_s=patience_s):
         yield finding
 
@@ -73,11 +73,5 @@ def _alerts(settings: Settings) -> Iterator[Finding]:
         yield ok("alerts", "none are set: troubles are told in the log alone")
 
 
-def _proxy(settings: Settings, environ: Mapping[str, str]) -> Finding:
-    if settings.proxy:
-        return ok("proxy", f"{mask_url(settings.proxy)} is used")
-    for name in ("ALL_PROXY", "all_proxy"):
-        if environ.get(name, "").lower().startswith("socks"):
-            remedy = "Give an HTTP proxy with --proxy or HTTPS_PROXY; most SOCKS proxies offer one on another port."
-            return warn("proxy", f"{name} names a SOCKS proxy, which is not used", remedy)
-    return ok("proxy", "none is used")
+def _proxy(settings: Settings) -> Finding:
+    return ok("proxy", f"{mask_url(settings.proxy)} is used" if settings.proxy else "none is used")

@@ -193,13 +193,7 @@ class _Market:
 
     def _remedy(self, error: ExchangeError) -> str:
         if isinstance(error, Blocked):
-            mirror = (
-                " For spot there is a mirror: --rest-url https://data-api.binance.vision "
-                "--ws-url wss://data-stream.binance.vision."
-                if self._market is Market.SPOT
-                else ""
-            )
-            return f"The exchange does not serve this address: use a proxy (--proxy) or another network.{mirror}"
+            return "The exchange does not serve this address: use a proxy (--proxy) or another network."
         if isinstance(error, RateLimited):
             return "Wait until then, and stop whatever else asks the exchange from this address."
         return self._reach_remedy()
@@ -207,4 +201,4 @@ class _Market:
     def _reach_remedy(self) -> str:
         if self._proxy:
             return f"The proxy {mask_url(self._proxy)} is used: is it up, and does it let this host through?"
-        return "Check network, DNS and firewall; where the exchange is blocked, use a proxy: --proxy http://host:port."
+        return "Check network, DNS and firewall; where the exchange is blocked, use a proxy (--proxy)."

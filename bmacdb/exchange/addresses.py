@@ -35,6 +35,11 @@ class Addresses:
         """Whether the present stream address has ever sent a candle to this process."""
         return self.stream in self._proven
 
+    def begin_with(self, stream: str) -> None:
+        """Listen at `stream` first, which has delivered before, if it is a path or port of the host in use."""
+        if stream in self._streams and urlsplit(stream).hostname == urlsplit(self.stream).hostname:
+            self.stream = stream
+
     def delivered(self, url: str) -> None:
         """A stream at `url` has spoken."""
         self._proven.add(url)

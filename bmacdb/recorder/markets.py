@@ -20,6 +20,8 @@ from bmacdb.exchange.wire import KlineEvent
 from bmacdb.model import Feed, Market
 from bmacdb.recorder.fetch import RestFetchers
 from bmacdb.recorder.messages import CandleClosed, Message
+from bmacdb.store.remembered import recall, remember
+from bmacdb.store.writer import Store
 
 __all__ = ["Markets"]
 
@@ -41,6 +43,7 @@ class Markets:
         """`told` hears when an address takes the place of another."""
         self._settings, self._clock, self._endpoints, self._session = settings, clock, endpoints, session
         self._addresses: dict[Market, Addresses] = {}
+        self._remembered: dict[Market, str] = {}
         self._budgets: dict[str, WeightBudget] = {}
         self._desks: dict[Market, MarketDesk] = {}
         self._fetchers: dict[str, RestFetchers] = {}
@@ -126,6 +129,20 @@ class Markets:
             connects=self._connects,
             proxy=None if self._endpoints.is_loopback(feed.market) else self._settings.proxy,
         )
+
+    async def recall_addresses(self, store: Store) -> None:
+        """Begin with the stream addresses that delivered when `store` was written last."""
+        for market, addresses in self._addresses.items():
+            if stream := await recall(store, f"stream of {market}"):
+                addresses.begin_with(stream)
+                self._remembered[market] = stream
+
+    async def remember_addresses(self, store: Store) -> None:
+        """Write down the stream addresses that deliver, where they are new."""
+        for market, addresses in self._addresses.items():
+            if addresses.delivers and addresses.stream != self._remembered.get(market):
+                self._remembered[market] = addresses.stream
+                await remember(store, f"stream of {market}", addresses.stream)
 
     def addresses(self) -> dict[str, object]:
         """Where each market is asked and listened to, and whether candles have come from there."""

@@ -126,6 +126,7 @@ class _Recorder:
             )
             for text in self._settings.warnings:
                 self._notice(Severity.WARNING, "settings", text)
+            await self._markets.recall_addresses(store)
             fetchers = self._markets.open_fetchers(
                 [plan.feed for plan in plans], deliver=self._queue.put, told=self._failed
             )
@@ -199,7 +200,7 @@ class _Recorder:
                 report=self._report,
             )
             consuming = asyncio.create_task(dispatcher.run())
-            producing = asyncio.create_task(self._produce(fetchers, housekeeping, watchdog))
+            producing = asyncio.create_task(self._produce(store, fetchers, housekeeping, watchdog))
             resampling = asyncio.create_task(resampler.run())
             try:
                 running = (consuming, producing, resampling, self._ended)
@@ -251,9 +252,12 @@ class _Recorder:
         export.start()
         return export
 
-    async def _produce(self, fetchers: list[RestFetchers], housekeeping: Housekeeping, watchdog: Watchdog) -> None:
+    async def _produce(
+        self, store: Store, fetchers: list[RestFetchers], housekeeping: Housekeeping, watchdog: Watchdog
+    ) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_time())
+            tasks.create_task(self._keep_addresses(store))
             tasks.create_task(housekeeping.run())
             tasks.create_task(watchdog.run())
             tasks.create_task(DiskWatch(self._settings.db, clock=self._clock, report=self._report).run())
@@ -341,6 +345,14 @@ class _Recorder:
                 await self._markets.synchronize()
             except ExchangeError as error:
                 self._failed("", error, 60.0)
+
+    async def _keep_addresses(self, store: Store) -> None:
+        while True:
+            await self._clock.sleep(60.0)
+            try:
+                await self._markets.remember_addresses(store)
+            except StoreError as error:  # as a full disk: told by those who write rows, and tried again
+                self._notice(Severity.WARNING, "address", f"an address cannot be remembered: {error}")
 
     def _complete(self, feed: str, run_times: list[int]) -> None:
         live_from_ms = self._feeds[feed].state.live_from_ms

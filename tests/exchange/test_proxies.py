@@ -150,16 +150,23 @@ async def test_a_proxy_that_refuses_is_told_without_its_password(tmp_path: Path)
 @pytest.mark.parametrize("path", ["routed", "unrouted"])
 async def test_coin_futures_are_heard_on_the_path_that_sends(tmp_path: Path, path: CoinPaths) -> None:
     """The silent one acknowledges; REST has bars with trades meanwhile."""
-    async with SimulatedExchange(symbols=3, speed=20.0, coin_paths=path) as exchange:
+    async with SimulatedExchange(symbols=3, speed=40.0, coin_paths=path) as exchange:
         arguments = ("--coin-futures-rest-url", exchange.rest_urls[Market.COIN_FUTURES])
         arguments += ("--coin-futures-ws-url", exchange.ws_urls[Market.COIN_FUTURES], "--feed", "coin_perp_1m")
         async with recording(tmp_path, exchange, *arguments) as recorder:
+            enough = 3 if path == "unrouted" else 1  # runs that the streams alone have completed
             await recorder.until(
-                lambda: any(e["event"] == "run_complete" and not e["repaired"] for e in recorder.events)
+                lambda: enough <= sum(e["event"] == "run_complete" and not e["repaired"] for e in recorder.events)
             )
         told = recorder.notices("address")
         assert len(told) == (path == "unrouted")
         assert all("/market/stream acknowledges streams and sends nothing" in text for text in told)
+        if path == "unrouted":
+            connected = exchange.stats.connections_made
+            async with recording(tmp_path, exchange, *arguments) as again:
+                await again.until(lambda: exchange.stats.connections_made == connected + 2)
+                await again.until_complete("coin_perp_1m")
+            assert not again.notices("address"), "the path that sends is remembered"
 
 
 async def test_a_firewall_at_the_start_is_waited_for(tmp_path: Path) -> None:

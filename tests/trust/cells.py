@@ -80,6 +80,7 @@ CELLS = (
     Cell("REST 418, with Retry-After", _lost_and("rest:1,status=418,retry_after=30,times=2"), lost=True),
     Cell("REST 418, without", _lost_and("rest:1,status=418,times=1"), lost=True, after=120),
     Cell("REST answers in HTML", _lost_and("rest:0.6,status=502,html=true"), lost=True),
+    Cell("firewall answers 403", _lost_and("blocked:1,status=403"), lost=True, seconds=90, after=180),
     # Six such answers in a row make of a page of history a gap, which is asked for again after 20 and 60 s.
     Cell("REST truncated", _lost_and("truncated:0.6"), lost=True, after=90),
     Cell("REST times out", _lost_and("hang:0.5"), lost=True, arguments=("--http-timeout-sec", "0.5")),
