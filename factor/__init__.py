@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-__all__ = ["factor_texts", "version_of"]
+from bmacdb.errors import StoreError
+
+__all__ = ["factor_texts", "made_elsewhere", "version_of"]
 
 
 def factor_texts(folder: Path | None = None) -> dict[str, str]:
@@ -27,3 +32,22 @@ def version_of(texts: Mapping[str, str], more: Iterable[str]) -> str:
     helpers = files("bmacdb").joinpath("factors", "helpers.sql").read_text(encoding="utf-8")
     known = [helpers, *more, *(part for item in texts.items() for part in item)]
     return hashlib.sha256("\0".join(known).encode()).hexdigest()[:16]
+
+
+def made_elsewhere(texts: Mapping[str, str], feeds: Sequence[str]) -> tuple[list[str], list[str]]:
+    """`bmacdb.factors.macros.macros`, by a process of its own: a recorder keeps no parser (50 MB).
+
+    Raises StoreError when the process fails.
+    """
+    command = [sys.executable, "-P", "-m", "bmacdb.factors.macros"]
+    try:
+        done = subprocess.run(
+            command, input=json.dumps([texts, feeds]).encode(), capture_output=True, check=True, timeout=300
+        )
+    except subprocess.CalledProcessError as error:
+        last = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise StoreError(f"the process that writes them ended with status {error.returncode}: {last}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise StoreError(f"the process that writes them cannot run: {error}") from error
+    made, told = json.loads(done.stdout)
+    return made, told

@@ -7,6 +7,8 @@ no filter below a window, so that without them the whole record is computed.
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping, Sequence
 
 from sqlglot import exp
@@ -21,6 +23,7 @@ from bmacdb.factors.source import Factor, parse_factor
 from bmacdb.factors.statement import chain, dense, length
 from bmacdb.factors.window import spelled
 from bmacdb.model import Feed
+from bmacdb.symbols import parse_feed
 
 __all__ = ["macros"]
 
@@ -125,3 +128,8 @@ def _bars(feed: Feed, name: str, fundings: Sequence[str]) -> str:
     end = f"(SELECT (max(open_time) AT TIME ZONE 'UTC') + {step} FROM {candles} WHERE {within})"
     relation = dense(f"FROM {candles} WHERE {read}", start, end, feed.interval, feed.name, bool(fundings))
     return f"CREATE MACRO {feed.name}.{name}({_BOUNDS}, back := 0) AS TABLE\n{relation}"
+
+
+if __name__ == "__main__":
+    given_texts, given_feeds = json.load(sys.stdin.buffer)
+    print(json.dumps(macros(given_texts, list(map(parse_feed, given_feeds)))))

@@ -18,7 +18,7 @@ from bmacdb.errors import Blocked, ExchangeError, RateLimited, StoreError, Unrea
 from bmacdb.exchange.endpoints import Endpoints
 from bmacdb.exchange.rest import open_session, retrying
 from bmacdb.exchange.stream import CandleListener
-from bmacdb.factor import factor_texts, version_of
+from bmacdb.factor import factor_texts, made_elsewhere, version_of
 from bmacdb.model import Batch, Feed
 from bmacdb.recorder.disk import DiskWatch
 from bmacdb.recorder.dispatch import Dispatcher
@@ -156,9 +156,7 @@ class _Recorder:
         texts = factor_texts(self._settings.db.parent / "factor")
 
         def make(feeds: Sequence[str]) -> Sequence[str]:
-            from bmacdb.factors.macros import macros  # the parser is loaded when the factors have changed
-
-            made, told = macros(texts, list(map(parse_feed, feeds)))
+            made, told = made_elsewhere(texts, feeds)
             for text in told:
                 self._notice(Severity.WARNING, "factors", text)
             return made

@@ -16,8 +16,8 @@ import pytest
 
 import bmacdb
 from bmacdb.clock import SystemClock
-from bmacdb.errors import QueryRefused
-from bmacdb.factor import factor_texts, version_of
+from bmacdb.errors import QueryRefused, StoreError
+from bmacdb.factor import factor_texts, made_elsewhere, version_of
 from bmacdb.factors.library import Library, bundled
 from bmacdb.factors.macros import macros
 from bmacdb.factors.statement import statement
@@ -205,3 +205,14 @@ def test_factors_across_the_market_see_all_symbols() -> None:
     assert alone["symbol"].tolist() == ["BUSDT"]
     assert alone["value"].tolist() == market[market["symbol"] == "BUSDT"]["value"].tolist()
     assert bundled("CsRank").parameters[0].kind == "factor"
+
+
+def test_macros_are_written_by_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same ones, and what lies in the working directory has no part in it."""
+    (tmp_path / "sqlglot.py").write_text("raise SystemExit(7)", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    texts = {"Ma": factor_texts()["Ma"], "Bad": "-- x\nlead(close) OVER bars"}
+    assert made_elsewhere(texts, [FEED]) == macros(texts, [parse_feed(FEED)])
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
+    with pytest.raises(StoreError, match="cannot run"):
+        made_elsewhere(texts, [FEED])
