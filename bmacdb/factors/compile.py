@@ -94,7 +94,7 @@ class _Tree:
         if not isinstance(ref, Truth):
             if isinstance(tree, exp.Null):
                 return Truth(self.builder.constant((np.False_, np.False_)))
-            raise Unsupported(f"{tree.key} where a condition is needed")
+            raise Unsupported(f"{_spelled(tree)} where a condition is needed")
         return ref
 
     def of(self, tree: exp.Expr) -> Ref:
@@ -192,7 +192,7 @@ class _Tree:
             case exp.Is() if isinstance(tree.expression, exp.Null):
                 ref = self.of(tree.this)
                 return build.truth(arrays.is_unknown if isinstance(ref, Truth) else arrays.is_null, [ref])
-        raise Unsupported(tree.key)
+        raise Unsupported(_spelled(tree))
 
     def _joined(self, parts: list[Ref], join: Callable[[Ref, Ref], Ref]) -> Ref:
         found = parts[0]
@@ -287,7 +287,7 @@ class _Tree:
         if type(function) in _PAIRS and len(values) == 2:
             finish, constants = _PAIRS[type(function)]
             return build.node(finish, build.pairs(values[0], values[1], length), *constants)
-        raise Unsupported(f"{function.key} over bars")
+        raise Unsupported(f"{_spelled(function)} over bars")
 
     def _argument(self, tree: exp.Expr, condition: Truth | None) -> Ref:
         """What is aggregated, null where the filter does not hold. A truth counts as 1 or 0, and a star as 1."""
@@ -309,7 +309,7 @@ class _Tree:
             value = self.number(ordered.this)
             return build.node(_RANKS[type(function)], [value, close], bool(ordered.args.get("desc")))
         if type(function) not in _MARKET or over.order:
-            raise Unsupported(f"{function.key} across the market")
+            raise Unsupported(f"{_spelled(function)} across the market")
         work, constants = _MARKET[type(function)]
         return build.node(work, [self._argument(function.this, condition), close], *constants)
 
@@ -388,6 +388,10 @@ def _frame(tree: exp.Window) -> Frame:
 @lru_cache(maxsize=1024)
 def _named(name: str) -> Frame:
     return frame(exp.Window(this=exp.Null(), alias=exp.to_identifier(name)))
+
+
+def _spelled(tree: exp.Expr) -> str:
+    return f"{tree.sql_name().lower()}()" if isinstance(tree, exp.Func) else tree.key
 
 
 def _is_number(tree: exp.Expr) -> bool:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from bmacdb.factors.bind import Bound
+from bmacdb.factors.compile import compile_factors
 from bmacdb.factors.duck import on_duckdb
 from bmacdb.factors.fast import prepared, run_program
 from bmacdb.factors.grid import Array, Grid
 
-__all__ = ["compute"]
+__all__ = ["compute", "way"]
 
 
 def compute(
@@ -29,3 +30,9 @@ def compute(
         rest = on_duckdb([bounds[place] for place in ways.beyond], grid, first, tables)
         for place, values in zip(ways.beyond, rest, strict=True):
             into[place][...] = values
+
+
+def way(bound: Bound) -> str:
+    """Which way a factor goes: `arrays`, or `DuckDB` and why."""
+    _, beyond = compile_factors([bound])
+    return f"DuckDB: {beyond[0]} is not computed on arrays" if beyond else "arrays"

@@ -15,6 +15,7 @@ from bmacdb.errors import UsageError
 from bmacdb.factors import Call, bind
 from bmacdb.factors.library import Library, Plan
 from bmacdb.factors.module import Failure, PythonFactor, grouped
+from bmacdb.factors.run import way
 from bmacdb.kit.calculators import late_symbols
 from bmacdb.kit.engine import compute_plan
 from bmacdb.kit.source import Source
@@ -121,8 +122,8 @@ def describe(library: Library, name: str) -> dict[str, str]:
             lookback = getattr(found.module, "LOOKBACK", "num_candles")
             text = (found.module.__doc__ or "").strip().split("\n")[0]
             back = "depends on the parameter" if callable(lookback) else str(lookback)
-            way = "rows of the whole market" if found.is_cross else tried(found)
-            return row | {"description": text, "look_back": back, "form": f"python{own}", "way": way}
+            taken = "rows of the whole market" if found.is_cross else tried(found)
+            return row | {"description": text, "look_back": back, "form": f"python{own}", "way": taken}
         defaults = all(parameter.default is not None for parameter in found.parameters)
         bound = bind(found, Call(name), library.in_sql) if defaults else None
     except Exception as exc:  # a file of the user's that is no factor, or does not import, is listed all the same
@@ -137,5 +138,6 @@ def describe(library: Library, name: str) -> dict[str, str]:
         "look_back": str(bound.lookback) if bound else "that of the factor",
         "null": found.null,
         "form": f"sql{', across the market' if market else ''}{own}",
+        "way": way(bound) if bound else "that of the factor",
         "source": found.source,
     }

@@ -16,7 +16,9 @@ from bmacdb.factors.compile import compile_factors
 from bmacdb.factors.duck import on_duckdb
 from bmacdb.factors.fast import run_program
 from bmacdb.factors.grid import Array, Grid
+from bmacdb.factors.library import Library
 from bmacdb.factors.source import parse_factor
+from bmacdb.kit.market import describe
 
 EXAMPLES = int(os.environ.get("BMACDB_EXPRESSIONS", "60"))
 """Expressions that are tried: thousands of them find what sixty do not."""
@@ -206,6 +208,14 @@ def test_what_it_does_not_know_is_left_to_duckdb(text: str) -> None:
     program, beyond = compile_factors([bound(text), bound("close")])
     assert list(beyond) == [0]
     assert len(program.outputs) == 1
+
+
+def test_the_list_says_which_way_a_factor_goes() -> None:
+    """`bmacdb factors --list` names the reason where a factor is left to DuckDB."""
+    library = Library()
+    assert describe(library, "Ma")["way"] == "arrays"
+    assert describe(library, "AmihudRank")["way"] == "arrays"
+    assert describe(library, "Macd")["way"] == "DuckDB: array_agg() over bars is not computed on arrays"
 
 
 def test_too_few_bars_are_refused() -> None:
