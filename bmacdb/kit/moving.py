@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from bmacdb.kit.threads import in_threads
+
 __all__ = ["corr", "expanding_bounds", "move", "rolling_bounds"]
 
 Bounds = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
@@ -47,8 +49,12 @@ def move(frame: pd.DataFrame, name: str, bounds: Bounds, least: int, ddof: int =
     table = _plain(frame)
     made = np.empty_like(table)
     more = (ddof,) if name in ("var", "std") else ()
-    for number, column in enumerate(table):
-        made[number] = kernel(column, *bounds, least, *more)
+
+    def some(numbers: range) -> None:
+        for number in numbers:
+            made[number] = kernel(table[number], *bounds, least, *more)
+
+    in_threads(some, len(table))
     if name == "std":
         made = np.where(made < 0, 0.0, np.sqrt(made))
     return _framed(made, frame)
@@ -61,8 +67,12 @@ def corr(frame: pd.DataFrame, other: pd.DataFrame, bounds: Bounds, least: int) -
         return None
     ours, theirs = _plain(frame + 0 * other), _plain(other + 0 * frame)
     made = np.empty_like(ours)
-    for number in range(len(ours)):
-        made[number] = kernel(ours[number], theirs[number], *bounds, least)
+
+    def some(numbers: range) -> None:
+        for number in numbers:
+            made[number] = kernel(ours[number], theirs[number], *bounds, least)
+
+    in_threads(some, len(ours))
     return _framed(made, frame)
 
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from bmacdb.factors.columns import CANDLE_COLUMNS
 from bmacdb.factors.statement import SETTLED_S, stamp
 from bmacdb.kit.range import Range, quote, rows_statement
+from bmacdb.kit.threads import in_threads
 
 if TYPE_CHECKING:
     from bmacdb.kit.source import Source
@@ -56,6 +57,12 @@ class Rows:
     def span(self, number: int) -> slice:
         """The rows of a symbol."""
         return slice(self.bounds[number - 1] if number else 0, self.bounds[number])
+
+    def window(self, end: int, length: int) -> Rows:
+        """The rows of one symbol that end with row `end`, which is a part of it."""
+        rows = slice(end - length + 1, end + 1)
+        symbol = self.symbols[int(np.searchsorted(self.bounds, end, side="right"))]
+        return Rows((symbol,), (length,), self.places[rows], self.block[:, rows], self.names)
 
     def of(self, numbers: Sequence[int]) -> Rows:
         """Some of the symbols, by their number and in its order."""
@@ -169,8 +176,13 @@ def _ordered(table: pa.Table, wanted: set[str]) -> Rows:
         order = order[np.repeat(sought, counts)]
         counts = counts[sought]
     block = np.empty((len(CANDLE_COLUMNS), len(order)))
-    for number, name in enumerate(CANDLE_COLUMNS):
-        np.take(table.column(name).to_numpy(), order, out=block[number])
+    columns = [table.column(name).to_numpy() for name in CANDLE_COLUMNS]
+
+    def some(numbers: range) -> None:
+        for number in numbers:
+            np.take(columns[number], order, out=block[number], mode="clip")  # the way that needs no buffer
+
+    in_threads(some, len(columns))
     symbols = tuple(names[at] for at, there in zip(inorder, sought, strict=True) if there)
     return Rows(symbols, tuple(np.cumsum(counts).tolist()), places[order], block)
 

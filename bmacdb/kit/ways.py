@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain, pairwise
 from types import ModuleType
 from typing import Any
@@ -25,7 +27,7 @@ from bmacdb.factors.module import PythonCall, PythonFactor
 from bmacdb.kit import wide
 from bmacdb.kit.modules import apply, floats, signal
 from bmacdb.kit.passes import Answer, Piece, Task
-from bmacdb.kit.rows import Places, Rows, numbered
+from bmacdb.kit.rows import Places, Rows, SymbolRows
 from bmacdb.kit.second import again
 from bmacdb.kit.workers import Workers
 
@@ -95,7 +97,7 @@ def compute(workers: Workers, task: Task, read: Callable[[], Iterator[Rows]], sy
     """
     whole, used = Answer(), set[Call]()
     runs = len(task.opens) - task.first if task.exact else 1
-    parts = (_part(task, rows, whole, used) for rows in read())
+    parts = (_part(task, rows, whole, used) for rows in _ahead(read()))
     begun = next(parts, [])
     calls = sum(len(piece.calls) * len(piece.rows.symbols) for piece in begun)
     cost = calls * runs * symbols / max(len(whole.places), 1)
@@ -113,6 +115,15 @@ def compute(workers: Workers, task: Task, read: Callable[[], Iterator[Rows]], sy
         whole.values |= other.values
         whole.failures += other.failures
     return whole
+
+
+def _ahead(parts: Iterator[Rows]) -> Iterator[Rows]:
+    """The same, each read while the one before is computed."""
+    with ThreadPoolExecutor(1, "bmacdb-reading") as pool:
+        coming = pool.submit(next, parts, None)
+        while (rows := coming.result()) is not None:
+            coming = pool.submit(next, parts, None)
+            yield rows
 
 
 def _part(task: Task, rows: Rows, whole: Answer, used: set[Call]) -> list[Piece]:
@@ -187,18 +198,21 @@ def _together(
     task: Task, rows: Rows, windows: _Windows, calls: Sequence[PythonCall], flat: dict[Call, Table]
 ) -> set[int]:
     """Computes the calls over all windows, some at a time, into `flat`. Returns those that it could."""
-    frame = rows.frame(task.opens)
-    owners = np.repeat(np.array(rows.symbols, dtype=object), np.diff(rows.bounds, prepend=0))
     most = max(_CELLS // windows.length, _LEAST)
     done = set(range(len(calls)))
     for low in range(0, len(windows.ends), most):
         batch = _Windows(windows.length, windows.ends[low : low + most], windows.targets[low : low + most])
         load = _loader(rows, batch)
+
+        @cache
+        def alone(place: int, batch: _Windows = batch) -> SymbolRows:
+            return next(rows.window(int(batch.ends[place]), batch.length).frames(task.opens))
+
         for group in _by_module(calls, done):
             found = _columns(load, rows, batch, [calls[number] for number in group])
             for number, column in zip(group, found, strict=True):
                 call = calls[number]
-                if column is not None and _confirmed(frame, owners, batch, call, column):
+                if column is not None and _confirmed(alone, call, column):
                     taken = column[-batch.targets.shape[1] :].T
                     flat[call.call][batch.targets] = np.where(np.isfinite(taken), taken, np.nan)
                 else:
@@ -273,21 +287,22 @@ def _floats(column: object, batch: _Windows) -> Table:
     return table
 
 
-def _confirmed(frame: pd.DataFrame, owners: Any, batch: _Windows, call: PythonCall, column: Table) -> bool:
+def _confirmed(alone: Callable[[int], SymbolRows], call: PythonCall, column: Table) -> bool:
     """Whether some windows give the same one by one; else the call goes apart."""
     way = way_of(call)
-    count = len(batch.ends)
+    count = column.shape[1]
     if way.compared:
         chosen = [(way.compared * 7919 + number) % count for number in range(_LATER)]
     else:
         chosen = sorted({round(place) for place in np.linspace(0, count - 1, _FIRST)})
     for place in chosen:
-        end, symbol = int(batch.ends[place]), str(owners[batch.ends[place]])
-        alone, failed = apply(numbered(frame.iloc[end - batch.length + 1 : end + 1]), [call], symbol)
+        rows = alone(place)
+        symbol = rows.symbol
+        found, failed = apply(rows.frame, [call], symbol)
         if failed:
             _go_apart(call, f"it fails at {symbol} alone")
             return False
-        here, there = floats(pd.Series(column[:, place])), alone[call.call]
+        here, there = floats(pd.Series(column[:, place])), found[call.call]
         same = (here.view(np.int64) == there.view(np.int64)) | (np.isnan(here) & np.isnan(there))
         if not same.all():
             row = int(np.argmin(same))

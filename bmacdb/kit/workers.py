@@ -22,6 +22,7 @@ from queue import SimpleQueue
 
 from bmacdb.errors import UsageError
 from bmacdb.kit.passes import Answer, Piece, Task, calculate, nulls
+from bmacdb.kit.threads import cores
 from bmacdb.kit.worker import Request, Unable, receive, send
 
 __all__ = ["Workers"]
@@ -129,7 +130,7 @@ class Workers:
             raise UsageError(
                 f"workers is {number!r}; it must be 1 (in this process) or more, or None (a worker a core)."
             )
-        self.number = _cores() if number is None else number
+        self.number = cores() if number is None else number
         self._worth = _WORTH if number is None else 0
         self._lock = threading.Lock()
         self._workers: list[_Worker] = []
@@ -279,9 +280,3 @@ def _folder() -> str | None:
         return os.getcwd()
     except OSError:  # it was deleted
         return None
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
