@@ -245,7 +245,9 @@ def _list(library: Library, chosen: list[str] | None, format: str, output: Path 
     names = [parse_call(text).name for text in chosen] if chosen else library.names()
     rows = [describe(library, name) for name in names]
     if format == "table" and not chosen:  # what fits beside each other; the rest by name, or in the other formats
-        rows = [{key: row[key] for key in ("factor", "parameters", "look_back", "form", "description")} for row in rows]
+        ways = ["way"] if any(row["way"] for row in rows) else []
+        keys = ["factor", "parameters", "look_back", "form", *ways, "description"]
+        rows = [{key: row[key] for key in keys} | {key: row[key].partition(":")[0] for key in ways} for row in rows]
     elif format == "table":
         rows = [{"factor": row["factor"], "": key, " ": value} for row in rows for key, value in row.items() if value]
     emit(pa.Table.from_pylist(rows), format, output)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from bmacdb.cli.main import main
 from bmacdb.factors.call import parse_call
 from bmacdb.factors.library import Library
 from bmacdb.kit import compute, ways
@@ -218,3 +220,19 @@ def test_the_list_says_which_way_a_factor_goes(package: Make) -> None:
     assert found["Bias"] == "all symbols at once"
     assert found["Mean"].startswith("symbol by symbol: AttributeError: mean of a column")
     assert found["Broken"] == "fails on made-up candles: KeyError: 'nothing'"
+
+
+def test_the_command_lists_the_way(package: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the table of all factors, and by name with the reason."""
+    name = package({"Bias9.py": AT_ONCE["Bias"], "Mean9.py": APART["Mean"]})
+    (tmp_path / "bmacdb.toml").write_text(f'[factors]\npackage = "{name}"\n', encoding="utf-8")
+    for more, lines in (
+        ([], [r"Bias9 .*python \(own\)\s+all symbols at once", r"Mean9 .*python \(own\)\s+symbol by symbol\s*\n"]),
+        (["--factor", "Mean9"], ["way +symbol by symbol: AttributeError: mean of a column"]),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["factors", str(tmp_path), "--list", *more])
+        printed = capsys.readouterr().out
+        assert not ended.value.code
+        for line in lines:
+            assert re.search(line, printed), printed
