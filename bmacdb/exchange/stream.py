@@ -154,10 +154,15 @@ class CandleListener:
                         await self._end(new)
         finally:
             for connection in self._open:
-                await connection.close()
+                await self._close(connection)
+
+    async def _close(self, connection: Connection) -> None:
+        if connection.receiving:
+            self._addresses.delivered(connection.url)
+        await connection.close()
 
     async def _end(self, connection: Connection) -> None:
-        await connection.close()
+        await self._close(connection)
         if connection.reading is not None:
             await asyncio.wait({connection.reading})
         self._open.discard(connection)

@@ -213,6 +213,7 @@ class _Recorder:
                 resampler.stop()
                 await asyncio.wait({resampling})
                 watchdog.close()
+                await self._remember_addresses(store)
                 if export is not None:
                     await asyncio.to_thread(export.stop)
         for task in (consuming, producing, resampling):
@@ -347,10 +348,13 @@ class _Recorder:
     async def _keep_addresses(self, store: Store) -> None:
         while True:
             await self._clock.sleep(60.0)
-            try:
-                await self._markets.remember_addresses(store)
-            except StoreError as error:  # as a full disk: told by those who write rows, and tried again
-                self._notice(Severity.WARNING, "address", f"an address cannot be remembered: {error}")
+            await self._remember_addresses(store)
+
+    async def _remember_addresses(self, store: Store) -> None:
+        try:
+            await self._markets.remember_addresses(store)
+        except StoreError as error:  # as a full disk: told by those who write rows, and tried again
+            self._notice(Severity.WARNING, "address", f"an address cannot be remembered: {error}")
 
     def _complete(self, feed: str, run_times: list[int]) -> None:
         live_from_ms = self._feeds[feed].state.live_from_ms
