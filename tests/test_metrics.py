@@ -27,6 +27,7 @@ INFO = {
     "feeds": {
         FEED: {
             "live": True,
+            "halted": True,
             "open_gaps": 1,
             "sockets": [
                 {"streams": 30, "state": "receiving", "frames": 100, "reconnects": 0, "bytes": 30_000},
@@ -99,6 +100,7 @@ async def test_the_page_has_what_was_told_and_what_is(tmp_path: Path) -> None:
     assert page["bmacdb_reconnects_total", FEED] == 2
     assert page["bmacdb_receiving_sockets", FEED] == 1
     assert page["bmacdb_open_gaps", FEED] == 1
+    assert page["bmacdb_halted", FEED] == 1
     assert page["bmacdb_weight_used", "spot"] == 40
     assert page["bmacdb_queue_messages", ""] == 3
     assert page["bmacdb_resident_bytes", ""] == 200_000_000

@@ -34,7 +34,7 @@ _LEAST_SETTLE_MS = 2_000  # the client leaves out bars that closed within a seco
 _UPDATE_ATTEMPTS = 5
 _LISTINGS_TURN_S = 1.0
 _LISTINGS_EVERY_MS = 300_000
-_LOOK_AGAIN_MS, _MOST_LOOK_AGAIN_MS = 3_000, 60_000
+_LOOK_AGAIN_S = (3, 6, 6, 6, 6, 6, 12, 30, 60)  # a symbol in doubt is given up before its run is late
 _AUDIT_EVERY_MS = 1_800_000
 _AUDIT_PHASE_MS = 60_000  # how long after a boundary, for periods that are long enough
 
@@ -290,12 +290,15 @@ class FeedRecorder:
     async def _watch_listings(self) -> None:
         """Look at the listings between boundaries, too: soon, and then ever more rarely, while something that should
         trade does not; else every some minutes, for a period may last a day."""
-        looks = 0
+        looks = doubts = 0
         while True:
             await self._clock.sleep(_LISTINGS_TURN_S)
-            doubtful = self.state.halted or self.state.in_doubt() or not self._listed
-            looks = looks if doubtful else 0
-            pause_ms = min(_LOOK_AGAIN_MS << min(looks, 10), _MOST_LOOK_AGAIN_MS) if doubtful else _LISTINGS_EVERY_MS
+            before, doubts = doubts, self.state.in_doubt()
+            if doubts or self.state.halted or not self._listed:
+                looks = 0 if doubts > before else looks
+                pause_ms = 1000 * _LOOK_AGAIN_S[min(looks, len(_LOOK_AGAIN_S) - 1)]
+            else:
+                looks, pause_ms = 0, _LISTINGS_EVERY_MS
             if (now_ms := self._clock.now_ms()) < self._looked_ms + pause_ms:
                 continue
             looks, self._looked_ms = looks + 1, now_ms

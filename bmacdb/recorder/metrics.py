@@ -225,6 +225,8 @@ def _of_feeds(feeds: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
 
     label = ("feed",)
     yield _gauge("bmacdb_live", "Whether the feed is live", of_each(lambda feed: feed["live"]), label)
+    halted = of_each(lambda feed: feed["halted"])
+    yield _gauge("bmacdb_halted", "Whether nothing of the feed trades at the exchange", halted, label)
     yield _gauge("bmacdb_open_gaps", "Holes neither filled nor proved absent", of_each(lambda f: f["open_gaps"]), label)
     yield _gauge("bmacdb_streams", "Streams listened to", of_sockets("streams"), label)
     yield _gauge(

@@ -120,6 +120,14 @@ CELLS = (
         must_strike=False,
     ),
     Cell(
+        "spot, where a delisted symbol says BREAK",
+        ("delisting,market=spot,symbol=ETHUSDT,after=50",),
+        feed="usdt_spot_1m",
+        weight_limit=None,
+        after=120,
+        must_strike=False,
+    ),
+    Cell(
         "halted for 100 s, resumed",
         (f"halt,{_USDT},symbol=ETHUSDT,seconds=100,after=20",),
         after=180,
