@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -175,15 +176,15 @@ ORACLE: dict[str, Callable[[Frame], Series]] = {
     ),
     "ZhangDieFuStd": lambda f: f["close"].pct_change(fill_method=None).rolling(N).std(),
 }
+FACTORS = [(name, "3,6,4" if name == "Macd" else N) for name in ORACLE]
 ELSEWHERE = {"AmihudRank", "CsQuantile", "CsRank", "CsZscore", "FundingMean", "FundingRate", "FundingSum"}
 """Tested in `test_exactness`."""
 
 
 @pytest.fixture(scope="module")
 def panel() -> Frame:
-    factors = [(name, "3,6,4" if name == "Macd" else N) for name in ORACLE]
     times = at(START_MS + STEP), at(START_MS + BARS * STEP)
-    return compute(database(rough_market(BARS)), factors, None, *times).reset_index().set_index("candle_begin_time")
+    return compute(database(rough_market(BARS)), FACTORS, None, *times).reset_index().set_index("candle_begin_time")
 
 
 def test_every_factor_has_an_oracle() -> None:
@@ -191,11 +192,42 @@ def test_every_factor_has_an_oracle() -> None:
     assert ORACLE.keys() | ELSEWHERE == bundled_names()
 
 
+@pytest.fixture(scope="module")
+def hours(real_data: Path) -> Frame:
+    """Hours of USD-M futures as the exchange had them: every 60th symbol, and some that were listed meanwhile."""
+    bars = pd.read_parquet(real_data / "candles" / "um_1h_2026-03-06_19.parquet")
+    frame = bars[["symbol"]].assign(
+        open_time=pd.to_datetime(bars["ts"], unit="ms", utc=True),
+        **{name: bars[name] for name in ("open", "high", "low", "close", "volume", "quote_volume")},
+        trade_num=bars["trades"],
+        # The takers' share was not recorded: any will do.
+        taker_buy_base_asset_volume=bars["volume"] * 0.5,
+        taker_buy_quote_asset_volume=bars["quote_volume"] * (0.25 + (bars["trades"] % 10) / 20),
+    )
+    counts = frame["symbol"].value_counts()
+    chosen = {*sorted(counts.index)[::60], *counts[counts < counts.max() - 3].index[:5]}
+    connection = database([frame[frame["symbol"].isin(chosen)]], feed="usdt_perp_1h")
+    first, last = frame["open_time"].min(), frame["open_time"].max()
+    hour = pd.Timedelta(hours=1)
+    found = compute(connection, FACTORS, None, (first + hour).to_pydatetime(), (last + hour).to_pydatetime())
+    return found.reset_index().set_index("candle_begin_time")
+
+
 @pytest.mark.parametrize("name", ORACLE)
 def test_the_library_is_as_pandas_computes_it(panel: Frame, name: str) -> None:
     """Holes, silence, a late listing, an early end, a flat price: on the grid of bars, symbol by symbol."""
+    _compare(panel, name, "5min")
+
+
+@pytest.mark.parametrize("name", ORACLE)
+def test_the_library_is_as_pandas_computes_it_on_recorded_hours(hours: Frame, name: str) -> None:
+    """Half a month of real futures, new listings included, and prices from 0.0000004 to 100 000."""
+    _compare(hours, name, "1h")
+
+
+def _compare(panel: Frame, name: str, step: str) -> None:
     column = f"{name}_3,6,4" if name == "Macd" else f"{name}_{N}"
-    grid = pd.date_range(pd.Timestamp(at(START_MS)), periods=BARS, freq="5min")
+    grid = pd.date_range(panel.index.min(), panel.index.max(), freq=step)
     for symbol, rows in panel.groupby("symbol"):
         bars = rows.drop(columns=["symbol", "candle_end_time"]).reindex(grid)
         with np.errstate(all="ignore"):
