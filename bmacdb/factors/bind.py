@@ -204,8 +204,9 @@ class _Binding:
         shown = (value.sql() if isinstance(value, exp.Expr) else str(value) for value in values.values())
         prefix = "_".join([other.name, *shown]).lower()
         prefix = "".join(letter if letter.isalnum() or letter == "_" else "_" for letter in prefix) + "__"
-        inner = _Binding(other, values, self.find, (*self.above, other.name), prefix, self.made)
-        inner.steps()
+        above = (*self.above, other.name)
+        steps_reach(other, tuple(_Binding(other, values, self.find, above).steps()))  # told where it stands in its file
+        _Binding(other, values, self.find, above, prefix, self.made).steps()
         value = exp.column(f"{prefix}value")
         finite = exp.Anonymous(this="isfinite", expressions=[exp.cast(value.copy(), "DOUBLE")])
         self.made[prefix[:-2]] = exp.Case(ifs=[exp.If(this=finite, true=value)])

@@ -131,8 +131,3 @@ def _guarded(tree: exp.Expr, wild: Collection[str]) -> exp.Expr:
 
 def _name(function: exp.Expr) -> str:
     return spelled(function).split("(")[0].lower() if isinstance(function, exp.Func | exp.AggFunc) else ""
-
-
-def parameters_as_columns(tree: exp.Expr) -> exp.Expr:
-    """`$n` as `n`, as it is in a macro."""
-    return tree.transform(lambda node: exp.column(node.name) if isinstance(node, exp.Placeholder) else node)

@@ -119,6 +119,20 @@ def test_a_factor_that_calls_itself_is_refused() -> None:
         bind(parse_factor("A", ring["A"]), parse_call("A"), lambda n: parse_factor(n, ring[n]) if n in ring else None)
 
 
+def test_what_is_wrong_with_a_called_factor_is_told_in_its_own_file() -> None:
+    """By its name, line and column, and not by those of the caller."""
+    files = {
+        "Outer": "-- x\n1 + 2 * Deep(3)",
+        "Deep": "-- x\n-- params: n int = 3\nclose +\n  lead(close, $n) OVER bars",
+    }
+    with pytest.raises(UsageError, match=r"factor Deep, line 4, column 3: lead\(\) reads the future"):
+        bind(
+            parse_factor("Outer", files["Outer"]),
+            parse_call("Outer"),
+            lambda name: parse_factor(name, files[name]) if name in files else None,
+        )
+
+
 def test_steps_of_a_called_factor_come_first() -> None:
     """They are named after it and its parameter, so that two calls do not meet."""
     found = bind(parse_factor("Rank", OTHERS["Rank"]), parse_call("Rank:Mean:5"), find)
