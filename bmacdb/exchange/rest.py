@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from bmacdb.exchange.addresses import Addresses
 from bmacdb.exchange.answers import error_of, is_refusal, retry_at_ms, used_weight
 from bmacdb.exchange.endpoints import Endpoints
 from bmacdb.exchange.limit import Lease, RequestWindow, WeightBudget
-from bmacdb.exchange.session import http_proxy, open_session
+from bmacdb.exchange.session import describe, http_proxy, open_session
 from bmacdb.exchange.wire import (
     ExchangeInfo,
     RestBar,
@@ -65,7 +64,6 @@ changed 2 to 10 seconds after their close (node-binance-api#585, freqtrade#12460
 _OFF_LOOP_BYTES = 100_000  # a larger body takes milliseconds to decode, and the event loop has frames to read
 _BACKOFF_S = (0.5, 30.0)
 _BLOCKED_S = (30.0, 900.0)  # a firewall that is asked often stays shut
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 T = TypeVar("T")
 
@@ -363,17 +361,13 @@ def _translated(what: str, timeout_s: float) -> Iterator[None]:
     try:
         yield
     except aiohttp.ClientPayloadError as error:
-        raise Malformed(f"{what}: the body ended early or is garbled ({_safe(error)})") from error
+        raise Malformed(f"{what}: the body ended early or is garbled ({describe(error)})") from error
     except aiohttp.ClientResponseError as error:  # its own text quotes the URL of the proxy
         raise Unreachable(f"{what}: no answer to use (HTTP {error.status} {error.message})") from error
     except TimeoutError as error:
         raise Unreachable(f"{what}: no answer within {timeout_s:g} s") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise Unreachable(f"{what}: cannot reach the exchange ({_safe(error)})") from error
-
-
-def _safe(error: BaseException) -> str:
-    return _CREDENTIALS.sub("***@", str(error)) or type(error).__name__
+        raise Unreachable(f"{what}: cannot reach the exchange ({describe(error)})") from error
 
 
 async def retrying(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,9 +10,17 @@ import aiohttp
 
 from bmacdb.exchange.endpoints import Endpoints
 
-__all__ = ["http_proxy", "open_session"]
+__all__ = ["describe", "http_proxy", "open_session"]
 
 _KEEPING: dict[str, Any] = {"limit": 0, "keepalive_timeout": 60.0}
+
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def describe(error: BaseException) -> str:
+    """The text of a transport's exception. It may quote the URL of a proxy: user and password are cut out."""
+    return _CREDENTIALS.sub("***@", str(error)) or type(error).__name__
 
 
 def _is_socks(proxy: str | None) -> bool:

@@ -17,7 +17,7 @@ from bmacdb.clock import Clock
 from bmacdb.exchange.addresses import Addresses
 from bmacdb.exchange.connection import GOODBYE_S, Connection, Observer
 from bmacdb.exchange.limit import RequestWindow, connect_window
-from bmacdb.exchange.session import http_proxy
+from bmacdb.exchange.session import describe, http_proxy
 from bmacdb.model import Feed
 
 __all__ = ["CandleListener", "ListenerStatus"]
@@ -198,7 +198,7 @@ class CandleListener:
                     self._failed(f"cannot connect to {url} (HTTP {error.status})", stern=stern)
                 except (aiohttp.ClientError, OSError, TimeoutError) as error:
                     self._addresses.unreachable(url)
-                    self._failed(f"cannot connect to {url} ({_describe(error)})")
+                    self._failed(f"cannot connect to {url} ({describe(error)})")
 
     async def _connect_once(self, url: str) -> Connection:
         socket = await self._session.ws_connect(
@@ -250,7 +250,7 @@ class CandleListener:
             try:
                 await connection.reconcile(self.symbols)
             except (aiohttp.ClientError, OSError) as error:
-                return f"cannot subscribe ({_describe(error)})"
+                return f"cannot subscribe ({describe(error)})"
             if connection.unacknowledged():
                 return "a subscription was not acknowledged"
             if self._clock.now_ms() - connection.opened_ms > lifetime:
@@ -279,7 +279,3 @@ class CandleListener:
         finally:
             change.cancel()
         self._changed.clear()
-
-
-def _describe(error: BaseException) -> str:
-    return str(error) or type(error).__name__

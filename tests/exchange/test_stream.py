@@ -22,6 +22,8 @@ from bmacdb.exchange.stream import CandleListener
 from bmacdb.exchange.wire import KlineEvent
 from bmacdb.symbols import parse_feed
 
+from .proxies import http_proxy
+
 FEED = parse_feed("usdt_perp_1m")
 T0 = 1_700_000_040_000
 
@@ -297,6 +299,27 @@ async def test_a_subscription_that_nobody_acknowledges_is_not_believed() -> None
         await s.clock.advance(11)
         s.listener.change(["BTCUSDT", "ETHUSDT"])
         await until(lambda: len(s.exchange.sockets) == 2)
+
+
+async def test_a_proxys_password_stays_a_secret() -> None:
+    """Whether the proxy does not let the host through, or is not there."""
+    received, clock = Received(), ManualClock(T0)
+    observer = Observer(received.take, received.lost.append, received.told.append)
+    addresses = Addresses(FEED.market, Endpoints())
+    async with http_proxy({}) as proxy, aiohttp.ClientSession() as session:
+        for port in (proxy.port, 1):
+            url = f"http://user:hunter2@127.0.0.1:{port}"
+            listener = CandleListener(
+                FEED, 0, addresses=addresses, session=session, clock=clock, observer=observer, proxy=url
+            )
+            listener.change(["BTCUSDT"])
+            told, task = len(received.told), asyncio.create_task(listener.run())
+            while len(received.told) == told:
+                await asyncio.sleep(0.005)
+            task.cancel()
+            await asyncio.wait({task})
+    assert len(received.told) == 2
+    assert "hunter2" not in str(received.told)
 
 
 async def test_silent_streams_are_asked_for_again_and_then_the_connection_is_replaced() -> None:
