@@ -38,10 +38,6 @@ class Task:
         """Whether one pass gives all its values."""
         return call.factor.windowed or not self.exact or self.first == len(self.opens) - 1
 
-    def length(self, call: PythonCall, window: int) -> int:
-        """The rows of a frame without holes."""
-        return window - 1 + len(self.opens) - self.first if self.once(call) else window
-
 
 @dataclass(frozen=True, slots=True)
 class Piece:

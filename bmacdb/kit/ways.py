@@ -1,8 +1,8 @@
 """Python factors: all symbols at once where that is proved equal, else symbol by symbol.
 
 A factor is first computed both ways for some windows; when each value and each null is the same to the last bit, all
-windows without holes are computed at once. Later a window of each batch is compared again, another one each time.
-A factor that raises or differs goes symbol by symbol from then on, and so does any window that has a hole.
+windows with equally many rows are computed at once. Later a window of each batch is compared again, another one each
+time. A factor that raises or differs goes symbol by symbol from then on, and so does a window that few others are like.
 """
 
 from __future__ import annotations
@@ -142,18 +142,18 @@ def _part(task: Task, rows: Rows, whole: Answer, used: set[Call]) -> list[Piece]
         for name, column in flat.items():
             whole.values.setdefault(name, {})[symbol] = column[offsets[number] : offsets[number + 1]]
     groups: dict[tuple[int, bool], list[int]] = {}
-    for place, (call, window) in enumerate(task.calls):
-        groups.setdefault((task.length(call, window), task.once(call)), []).append(place)
+    for place, (python, window) in enumerate(task.calls):
+        groups.setdefault((window, task.once(python)), []).append(place)
     pieces = []
-    for (length, once), numbers in groups.items():
+    for (window, once), numbers in groups.items():
         calls = [task.calls[number][0] for number in numbers]
-        windows = _windows(task, rows, wanted, offsets, length, once)
-        done = _together(task, rows, windows, calls, flat) if len(windows.ends) >= _LEAST else set()
+        windows = _windows(task, rows, offsets, window, once)
+        done = _together(task, rows, windows, calls, flat) if windows else set()
         used |= {calls[number].call for number in done}
         apart = tuple(place for number, place in enumerate(numbers) if number not in done)
         if apart:
             pieces.append(Piece(rows, tuple(wanted), apart))
-        if done and (rest := windows.rest(wanted, offsets)):
+        if done and (rest := _rest(windows, wanted, offsets)):
             left = tuple(place for number, place in enumerate(numbers) if number in done)
             pieces.append(Piece(rows.of(list(rest)), tuple(rest.values()), left))
     return pieces
@@ -161,47 +161,52 @@ def _part(task: Task, rows: Rows, whole: Answer, used: set[Call]) -> list[Piece]
 
 @dataclass(frozen=True, slots=True)
 class _Windows:
-    """Stretches of rows without a hole: the row where each ends, and where its last values go (windows × values)."""
+    """Stretches of `length` rows: the row where each ends, and where its last values go (windows × values)."""
 
     length: int
     ends: Places
     targets: Places
 
-    def rest(self, wanted: Sequence[Places], offsets: Places) -> dict[int, Places]:
-        """The places that no window covers, by the number of the symbol."""
-        missing = np.ones(offsets[-1], dtype=bool)
-        missing[self.targets.ravel()] = False
-        masks = [missing[low:high] for low, high in pairwise(offsets)]
-        return {number: wanted[number][mask] for number, mask in enumerate(masks) if mask.any()}
 
+def _windows(task: Task, rows: Rows, offsets: Places, window: int, once: bool) -> list[_Windows]:
+    """The rows that each result looks back at, those with equally many together.
 
-def _windows(task: Task, rows: Rows, wanted: Sequence[Places], offsets: Places, length: int, once: bool) -> _Windows:
-    stops = np.array(rows.bounds, dtype=np.int64)
-    begins = np.concatenate([[0], stops[:-1]]) if len(stops) else stops
+    Bars that are missing in all symbols alike, as when the exchange stood still, change nothing: a module is given the
+    rows that are there, and times are not to be had for all symbols at once.
+    """
+    stops, sizes = np.array(rows.bounds, dtype=np.int64), np.diff(offsets)
+    owners, total = np.arange(len(stops)), len(task.opens)
+    keys = np.repeat(owners, np.diff(stops, prepend=0)) * total + rows.places
     if once:
-        ends, starts, asked = stops - 1, begins, len(task.opens) - task.first
-        targets = offsets[1:, None] - np.arange(asked, 0, -1)
-        good = rows.places[ends] == len(task.opens) - 1
+        asked = total - task.first
+        ends, targets = stops - 1, offsets[1:, None] - np.arange(asked, 0, -1)
+        lows, good = np.full(len(stops), task.first - window + 1), sizes == asked
     else:
-        sizes = np.diff(offsets)
         targets = np.arange(offsets[-1])[:, None]
         ends = np.repeat(stops - sizes - offsets[:-1], sizes) + targets[:, 0]
-        starts = np.repeat(begins, sizes)
-        good = np.ones(len(ends), dtype=bool)
-    first = ends - length + 1
-    good &= first >= starts
-    good[good] = rows.places[ends[good]] - rows.places[first[good]] == length - 1
-    return _Windows(length, ends[good], targets[good])
+        owners = np.repeat(owners, sizes)
+        lows, good = rows.places[ends] - window + 1, np.ones(len(ends), dtype=bool)
+    lengths = ends - np.searchsorted(keys, owners * total + np.maximum(lows, 0)) + 1
+    alike = zip(*np.unique(lengths[good], return_counts=True), strict=True)
+    chosen = [(int(length), good & (lengths == length)) for length, count in alike if count >= _LEAST]
+    return [_Windows(length, ends[mask], targets[mask]) for length, mask in chosen]
+
+
+def _rest(windows: Sequence[_Windows], wanted: Sequence[Places], offsets: Places) -> dict[int, Places]:
+    """The places that no window covers, by the number of the symbol."""
+    missing = np.ones(offsets[-1], dtype=bool)
+    for some in windows:
+        missing[some.targets.ravel()] = False
+    masks = [missing[low:high] for low, high in pairwise(offsets)]
+    return {number: wanted[number][mask] for number, mask in enumerate(masks) if mask.any()}
 
 
 def _together(
-    task: Task, rows: Rows, windows: _Windows, calls: Sequence[PythonCall], flat: dict[Call, Table]
+    task: Task, rows: Rows, windows: Sequence[_Windows], calls: Sequence[PythonCall], flat: dict[Call, Table]
 ) -> set[int]:
     """Computes the calls over all windows, some at a time, into `flat`. Returns those that it could."""
-    most = max(_CELLS // windows.length, _LEAST)
     done = set(range(len(calls)))
-    for low in range(0, len(windows.ends), most):
-        batch = _Windows(windows.length, windows.ends[low : low + most], windows.targets[low : low + most])
+    for batch in chain.from_iterable(map(_batches, windows)):
         load = _loader(rows, batch)
 
         @cache
@@ -219,8 +224,15 @@ def _together(
                     done.discard(number)
     for number in range(len(calls)):
         if number not in done:
-            flat[calls[number].call][windows.targets] = np.nan
+            for some in windows:
+                flat[calls[number].call][some.targets] = np.nan
     return done
+
+
+def _batches(windows: _Windows) -> Iterator[_Windows]:
+    most = max(_CELLS // windows.length, _LEAST)
+    for low in range(0, len(windows.ends), most):
+        yield _Windows(windows.length, windows.ends[low : low + most], windows.targets[low : low + most])
 
 
 def _by_module(calls: Sequence[PythonCall], done: set[int]) -> list[list[int]]:

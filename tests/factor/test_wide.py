@@ -201,6 +201,25 @@ def test_a_few_windows_are_not_worth_while(source: Source, package: Make) -> Non
     assert str(_way(name, "Change")) == "all symbols at once", "its run times are windows too"
 
 
+@pytest.mark.parametrize("first", [LAST, LAST - 60 * STEP])
+def test_a_bar_that_all_symbols_lack_changes_nothing(
+    package: Make, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    """The exchange stood still, or the record is young: rows are as many in all symbols, and they go at once."""
+    frames = [candles(f"S{number:02}USDT", BARS, seed=number, missing=[70, 71, BARS - 9]) for number in range(9)]
+    young = Source.of(database(frames, num_candles=120))
+    name = package({f"{module}.py": AT_ONCE[module] for module in ("Bias", "Talib", "Several")})
+    with monkeypatch.context() as patched:
+        patched.setattr("bmacdb.kit.workers.calculate", _never)
+        _compute(young, name, ["Bias", "Talib", "Several"], first)
+    found = _both(young, name, ["Bias", "Talib", "Several"], monkeypatch, first=first)
+    assert found.failures == []
+
+
+def _never(*_: object) -> None:
+    raise AssertionError("a symbol was computed alone")
+
+
 def test_a_module_that_is_loaded_again_is_tried_again(source: Source, package: Make, tmp_path: Path) -> None:
     """As in a notebook, where somebody works on it."""
     name = package({"Mine.py": APART["Mean"]})
