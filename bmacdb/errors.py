@@ -18,7 +18,8 @@ BmacdbError
     ├── StoreFull           no space left; what was committed is safe
     └── ReadError           a reader could not get what it asked for
         ├── QueryFailed     the query itself: syntax, names, types, memory
-        │   └── QueryRefused  a live recorder answers questions, and this was none
+        │   ├── QueryRefused  a live recorder answers questions, and this was none
+        │   └── QueryTooLarge  it needs more memory than there is for it
         ├── QueryTooSlow    no answer in the time that was given
         └── NothingToRead   neither a recorder that answers nor a file that opens
 """
@@ -39,6 +40,7 @@ __all__ = [
     "NothingToRead",
     "QueryFailed",
     "QueryRefused",
+    "QueryTooLarge",
     "QueryTooSlow",
     "RateLimited",
     "ReadError",
@@ -163,6 +165,10 @@ class QueryFailed(ReadError):
 
 class QueryRefused(QueryFailed):
     """A live recorder answers queries alone; this was something else, or reached for files, settings or secrets."""
+
+
+class QueryTooLarge(QueryFailed):
+    """The query needs more memory than the recorder, or this machine, has left for it."""
 
 
 class QueryTooSlow(ReadError):

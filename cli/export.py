@@ -69,7 +69,9 @@ def export(
 
 
 def _ask(reader: Reader, query: str, params: Mapping[str, object]) -> pa.Table:
-    return reader.sql(query, dict(params) or None).arrow()
+    from bmacdb.store.pieces import patiently
+
+    return patiently(lambda: reader.sql(query, dict(params) or None).arrow())
 
 
 def _flat(

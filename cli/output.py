@@ -7,10 +7,11 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -42,21 +43,26 @@ def check_output(format: str, output: Path | None) -> None:
         raise UsageError(f"-o {output}: directory {output.parent} does not exist. Create it first.")
 
 
-def emit(table: pa.Table, format: str = "table", output: Path | None = None) -> None:
-    """Write `table` to `output` (stdout when None). A file appears whole or not at all.
+def emit(tables: pa.Table | Iterable[pa.Table], format: str = "table", output: Path | None = None) -> None:
+    """Write a table, or the pieces of one (at least one piece), to `output` (stdout when None). A file appears whole or
+    not at all.
 
     Times are ISO 8601 in UTC. Raises UsageError as `check_output` does, Unwritable when the disk refuses.
     """
+    import pyarrow as pa
+
     check_output(format, output)
-    if output is not None:
+    pieces = iter([tables] if isinstance(tables, pa.Table) else tables)
+    first = next(pieces)  # what fails here has touched no file
+    if output is None and format == "table":
+        _print_table(pa.concat_tables([first, *pieces]))
+    elif output is not None:
         with _replacing(output) as sink:
-            _write(table, format, sink, to_file=True)
-    elif format == "table":
-        _print_table(table)
+            _write(chain([first], pieces), first.schema, format, sink, to_file=True)
     else:
         sys.stdout.flush()
         # Bytes, so that names in Chinese survive whatever encoding the console has.
-        _write(table, format, sys.stdout.buffer, to_file=False)
+        _write(chain([first], pieces), first.schema, format, sys.stdout.buffer, to_file=False)
         sys.stdout.buffer.flush()
 
 
@@ -74,26 +80,30 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
-def _write(table: pa.Table, format: str, sink: IO[bytes], *, to_file: bool) -> None:
+def _write(pieces: Iterable[pa.Table], schema: pa.Schema, format: str, sink: IO[bytes], *, to_file: bool) -> None:
+    import pyarrow as pa
+
     if format == "table":
-        sink.write("".join(line + "\n" for line in _aligned(table)).encode())
+        sink.write("".join(line + "\n" for line in _aligned(pa.concat_tables(pieces))).encode())
     elif format == "csv":
-        _write_csv(table, sink)
+        for number, piece in enumerate(pieces):
+            _write_csv(piece, sink, head=number == 0)
     elif format == "json":
-        _write_json(table, sink)
+        _write_json(pieces, sink)
     elif format == "parquet":
         import pyarrow.parquet as pq
 
-        pq.write_table(table, sink)
+        with pq.ParquetWriter(sink, schema) as writer:
+            for piece in pieces:
+                writer.write_table(piece)
     else:
-        import pyarrow as pa
-
         opened = pa.ipc.new_file if to_file else pa.ipc.new_stream
-        with opened(sink, table.schema) as writer:
-            writer.write_table(table)
+        with opened(sink, schema) as writer:
+            for piece in pieces:
+                writer.write_table(piece)
 
 
-def _write_csv(table: pa.Table, sink: IO[bytes]) -> None:
+def _write_csv(table: pa.Table, sink: IO[bytes], *, head: bool) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.csv as pacsv
@@ -108,17 +118,19 @@ def _write_csv(table: pa.Table, sink: IO[bytes]) -> None:
     flat = pa.table(columns, names=table.column_names)
     # "needed" would quote every text, to tell an empty one from null; plain names are easier on other tools.
     special = any(pc.any(pc.match_substring_regex(c, '[",\r\n]|^$')).as_py() for c in columns if c.type == pa.string())
-    head = any(re.search('[",\r\n]', name) for name in table.column_names)
+    quoted = any(re.search('[",\r\n]', name) for name in table.column_names)
     options = pacsv.WriteOptions(
-        quoting_style="needed" if special else "none", quoting_header="needed" if head else "none"
+        include_header=head,
+        quoting_style="needed" if special else "none",
+        quoting_header="needed" if quoted else "none",
     )
     pacsv.write_csv(flat, sink, options)
 
 
-def _write_json(table: pa.Table, sink: IO[bytes]) -> None:
+def _write_json(pieces: Iterable[pa.Table], sink: IO[bytes]) -> None:
     sink.write(b"[")
     separator = b"\n"
-    for batch in table.to_batches(max_chunksize=10_000):
+    for batch in (batch for table in pieces for batch in table.to_batches(max_chunksize=10_000)):
         for row in batch.to_pylist():
             plain = {name: _plain(value) for name, value in row.items()}
             sink.write(separator + json.dumps(plain, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,12 +56,11 @@ def resample(
             reader.check_symbols(names, resampling.feed.name)
         span = _span(reader, resampling, start, end)
         if not store:
-            table = _made(reader, resampling, span, names)
+            emit(_made(reader, resampling, span, names), format, output)
+            return
     if store:
         made = _keep(db, resampling, span, names)
         print(f"{resampling.name}: {made} bars from {_shown(span[0])} to {_shown(span[1])} kept.", file=sys.stderr)
-    else:
-        emit(table, format, output)
 
 
 def _minutes(text: str | None) -> list[int] | None:
@@ -116,13 +116,34 @@ def _span(reader: Reader, resampling: Resampling, start: str | None, end: str | 
     return first_ms, max(end_ms, first_ms)
 
 
-def _made(reader: Reader, resampling: Resampling, span: tuple[int, int], symbols: list[str] | None) -> pa.Table:
+def _made(
+    reader: Reader, resampling: Resampling, span: tuple[int, int], symbols: list[str] | None
+) -> Iterator[pa.Table]:
+    """The bars by symbol and time, a piece at a time; one table at least."""
+    from bmacdb.store.pieces import PIECE_ROWS, patiently, symbol_pieces
     from bmacdb.store.resample import bars_query
 
     minutes = f"{resampling.feed.trade_type}_1m"
     known = {str(row[0]) for row in reader.feeds()}
-    query, params = bars_query(resampling, *span, symbols=symbols, minutes=minutes if minutes in known else None)
-    return reader.sql(f"FROM ({query}) ORDER BY symbol, open_time", params).arrow()
+
+    def bars(group: list[str], start_ms: int, end_ms: int) -> pa.Table:
+        query, params = bars_query(
+            resampling, start_ms, end_ms, symbols=group, minutes=minutes if minutes in known else None
+        )
+        return patiently(lambda: reader.sql(f"FROM ({query}) ORDER BY symbol, open_time", params).arrow())
+
+    needed = resampling.needed(*span)
+    found = False
+    for group, rows in symbol_pieces(
+        reader, resampling.feed.name, symbols=symbols, start_ms=needed[0], end_ms=needed[1], rows=PIECE_ROWS
+    ):
+        # Only a group of one symbol has more than a piece; its own bars are cut by time.
+        length = max(PIECE_ROWS, resampling.parts) if rows > PIECE_ROWS else 2**40
+        for part in reversed(list(resampling.spans(*span, length))):
+            yield bars(group, *part)
+            found = True
+    if not found:
+        yield bars([], *span)
 
 
 def _keep(db: Path, resampling: Resampling, span: tuple[int, int], symbols: list[str] | None) -> int:

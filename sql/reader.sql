@@ -12,6 +12,11 @@ SELECT symbol FROM exginfo WHERE feed = $feed UNION SELECT symbol FROM candles W
 -- listed: every symbol that exchange info had.
 SELECT DISTINCT symbol FROM exginfo WHERE feed = $feed;
 
+-- symbol_counts: how many candles of each symbol open in [start, end), in the order of symbols.
+SELECT symbol, count(*) FROM feed.candles
+WHERE open_time >= $start AND open_time < $end AND ($symbols IS NULL OR list_contains($symbols::VARCHAR[], symbol))
+GROUP BY symbol ORDER BY symbol;
+
 -- candles: the last `limit` bars of a symbol that open in [start, end), oldest first.
 SELECT * EXCLUDE (feed) FROM (
     SELECT * FROM candles

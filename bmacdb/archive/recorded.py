@@ -11,6 +11,7 @@ import pyarrow as pa
 from bmacdb.clock import from_ms, to_ms
 from bmacdb.model import Feed, Gap, GapState, Segment, SymbolInfo
 from bmacdb.sql import queries
+from bmacdb.store.pieces import patiently, symbol_pieces
 from bmacdb.store.reader import Reader
 
 __all__ = [
@@ -27,9 +28,11 @@ __all__ = [
 FOR_EVER_MS = 253_370_764_800_000
 """The year 9999: later than any bar."""
 
+_PIECE_ROWS = 500_000  # of each row this takes a symbol and a number
+
 
 def _ask(reader: Reader, name: str, **values: object) -> list[tuple[Any, ...]]:
-    return list(reader.sql(queries("recorded")[name].sql, values))
+    return list(patiently(lambda: reader.sql(queries("recorded")[name].sql, values)))
 
 
 def _names(symbols: Collection[str] | None) -> list[str] | None:
@@ -44,18 +47,18 @@ def known_symbols(reader: Reader, feed: Feed) -> dict[str, SymbolInfo]:
 
 def recorded_segments(reader: Reader, feed: Feed, symbols: Collection[str] | None = None) -> dict[str, list[Segment]]:
     """The unbroken runs of bars of each symbol, in order."""
-    interval, values = feed.interval, {"feed": feed.name, "symbols": _names(symbols)}
-    if interval.name == "1M":
-        rows = _ask(reader, "months", **values)
-    else:
+    interval, grid = feed.interval, {}
+    if interval.name != "1M":
         grid = {"anchor": 1000 * interval.anchor_ms, "length": 1000 * interval.length_ms}
-        rows = _ask(reader, "segments", **values, **grid)
     found: dict[str, list[Segment]] = {}
-    for symbol, first_ms, last_ms in rows:
-        segments = found.setdefault(symbol, [])
-        if segments and segments[-1].end_ms == first_ms:
-            first_ms = segments.pop().start_ms
-        segments.append(Segment(first_ms, interval.next(last_ms)))
+    for group, _ in symbol_pieces(reader, feed.name, symbols=symbols, start_ms=0, end_ms=FOR_EVER_MS, rows=_PIECE_ROWS):
+        for symbol, first_ms, last_ms in _ask(
+            reader, "segments" if grid else "months", feed=feed.name, symbols=group, **grid
+        ):
+            segments = found.setdefault(symbol, [])
+            if segments and segments[-1].end_ms == first_ms:
+                first_ms = segments.pop().start_ms
+            segments.append(Segment(first_ms, interval.next(last_ms)))
     return found
 
 

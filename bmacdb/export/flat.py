@@ -36,7 +36,7 @@ TABLES: dict[str, tuple[str, str]] = {
 }
 """Each table of a feed with its time and the column that names symbols."""
 
-_PIECE_ROWS = 500_000
+_PIECE_ROWS = 50_000  # sorted at the recorder, in the memory that it has for all queries
 _Write = Callable[[pa.Table], None]
 
 

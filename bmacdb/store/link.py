@@ -11,10 +11,11 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from bmacdb.errors import FileHeld, NothingToRead, QueryFailed, QueryRefused
+from bmacdb.errors import FileHeld, NothingToRead, QueryFailed, QueryRefused, QueryTooLarge
 from bmacdb.store.aside import aside
 from bmacdb.store.extensions import load_quack
 from bmacdb.store.faults import opening_error
+from bmacdb.store.guard import LONGEST_QUERY
 from bmacdb.store.literals import literal
 from bmacdb.store.sidefile import Live
 
@@ -26,6 +27,7 @@ _LOST = re.compile(
     r"database was closed|HTTP (GET|POST) error",
     re.I,
 )
+_TOO_LARGE = re.compile(r"(?:allocate|pin) (?:block|data) of size|out of memory", re.I)
 _GOODBYE_S = 2.0
 _REFUSED = re.compile(r"the recorder refuses this query: (.*)|authorization failed", re.I)
 
@@ -62,7 +64,7 @@ class LiveLink:
         self._busy = threading.Lock()
 
     def ask(self, query: str, timeout: float | None = None) -> pa.Table:
-        """The answer to a query that runs at the recorder. Raises LinkLost, QueryRefused, QueryFailed.
+        """The answer to a query that runs at the recorder. Raises LinkLost, QueryRefused, QueryTooLarge, QueryFailed.
 
         With a timeout, or for somebody at a prompt, TimeoutError or Ctrl-C end the waiting; the link itself then still
         waits: leave it, with `close`. Otherwise the call is made right here, which is faster by a tenth.
@@ -133,7 +135,14 @@ def ask_file(path: Path, query: str, timeout: float | None = None) -> pa.Table:
 
 def _told(error: duckdb.Error, query: str) -> Exception:
     text = str(error)
-    if refused := _REFUSED.search(text):
+    refused = _REFUSED.search(text)
+    # Without memory even the guard fails, and Quack then refuses without a reason.
+    if _TOO_LARGE.search(text) or (refused and not refused[1] and _is_query(query)):
+        return QueryTooLarge(
+            "the query needs more memory than is left for it (a live recorder gives 64 MB to all readers together): "
+            "bound it by time and symbol, ask for less at a time, or ask again when others are through."
+        )
+    if refused:
         why = refused[1] or (
             "it is no query, or too long or too deep a one. A recorder answers SELECT, FROM, WITH, DESCRIBE, SUMMARIZE "
             "and SHOW TABLES."
@@ -143,3 +152,10 @@ def _told(error: duckdb.Error, query: str) -> Exception:
         return LinkLost(text)
     shown = text.split("\n\nLINE 1: FROM quack_query_by_name")[0].strip()
     return QueryFailed(shown)
+
+
+def _is_query(text: str) -> bool:
+    """Whether DuckDB's parser takes a text for a query, as the guard does."""
+    with duckdb.connect(":memory:") as connection:
+        row = connection.execute("SELECT json_serialize_sql($1::VARCHAR)->>'$.error'", [text]).fetchone()
+    return row is not None and row[0] == "false" and len(text.encode()) <= LONGEST_QUERY
