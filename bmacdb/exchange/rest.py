@@ -250,18 +250,20 @@ class RestClient:
         """The body of a request that was served."""
         what = f"{self.market} {path}{''.join(f' {params[name]}' for name in ('symbol', 'interval') if name in params)}"
         timeout_s = self._timeout_s * patience
-        base = self._addresses.rest
-        try:
-            return await self._ask(path, params, what, weight=weight, urgent=urgent, timeout_s=timeout_s)
-        except Blocked as error:
-            elsewhere = self._addresses.rest != base or (error.by_law and self._addresses.blocked(base))
-            if not elsewhere:
-                raise
-        except Unreachable as error:
-            # (What has no weight has a limit of requests instead, and took leave for one.)
-            if not weight or not isinstance(error.__cause__, _HungUp):
-                raise
-        return await self._ask(path, params, what, weight=weight, urgent=urgent, timeout_s=timeout_s)
+        hung_up = False
+        while True:
+            base = self._addresses.rest
+            try:
+                return await self._ask(path, params, what, weight=weight, urgent=urgent, timeout_s=timeout_s)
+            except Blocked as error:
+                elsewhere = self._addresses.rest != base or (error.by_law and self._addresses.blocked(base))
+                if not elsewhere:
+                    raise
+            except Unreachable as error:
+                # (What has no weight has a limit of requests instead, and took leave for one.)
+                if hung_up or not weight or not isinstance(error.__cause__, _HungUp):
+                    raise
+                hung_up = True
 
     async def _ask(
         self, path: str, params: dict[str, str], what: str, *, weight: int, urgent: bool, timeout_s: float

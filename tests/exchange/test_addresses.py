@@ -89,15 +89,17 @@ class TwoHosts(Endpoints):
         return self.hosts
 
 
-async def test_a_client_asks_the_other_host_by_itself_and_tells_it_once() -> None:
-    """The request that found out is answered, too; those after it go to the other host at once."""
-    async with serving(Answer(b"", status=451)) as forbidden, serving(Answer({"serverTime": NOW_MS})) as served:
+@pytest.mark.parametrize("hung_up", [False, True])
+async def test_a_client_asks_the_other_host_by_itself_and_tells_it_once(hung_up: bool) -> None:
+    """The request that found out is answered, too, also at its second attempt; those after it go there at once."""
+    answers = [Answer(hung_up=True)] * hung_up + [Answer(b"", status=451)]
+    async with serving(*answers) as forbidden, serving(Answer({"serverTime": NOW_MS})) as served:
         TwoHosts.hosts = forbidden.url, served.url.replace("127.0.0.1", "localhost")
         addresses, told = told_addresses(Market.SPOT, TwoHosts())
         async with client_of(TwoHosts(), Market.SPOT, addresses=addresses) as (client, _):
             await client.server_time()
             await client.server_time()
-        assert len(forbidden.paths) == 1
+        assert len(forbidden.paths) == 1 + hung_up
         assert len(served.paths) == 2
         assert len(told) == 2
 

@@ -129,7 +129,7 @@ async def test_where_the_law_forbids_spot_its_mirrors_serve_and_futures_go_on(tm
             await recorder.until(lambda: exchange.stats.connections == 4)
             assert len(recorder.notices("address")) == 2
         asked = [host for host, _ in between.asked]
-        assert asked.count("api.binance.com") == 1
+        assert asked.count("api.binance.com") <= 2  # a connection may be closed before its answer is read
         assert "stream.binance.com" not in asked
         assert set(MIRRORS) < set(asked)
 
