@@ -21,19 +21,23 @@ CREATE OR REPLACE MACRO ts_rank(x, n) AS
 
 -- ts_argmax: where in the last n bars x is largest, 1 (the oldest bar) to n; of equals the oldest
 CREATE OR REPLACE MACRO ts_argmax(x, n) AS
-    n - count(*) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW)
-    + list_position(
-        array_agg(x) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW),
-        max(x) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW)
-    );
+    CASE WHEN count(x) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW) > 0 THEN
+        n - count(*) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW)
+        + list_position(
+            array_agg(x) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW),
+            max(x) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW)
+        )
+    END;
 
 -- ts_argmin: where in the last n bars x is smallest, 1 (the oldest bar) to n; of equals the oldest
 CREATE OR REPLACE MACRO ts_argmin(x, n) AS
-    n - count(*) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW)
-    + list_position(
-        array_agg(x) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW),
-        min(x) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW)
-    );
+    CASE WHEN count(x) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW) > 0 THEN
+        n - count(*) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW)
+        + list_position(
+            array_agg(x) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW),
+            min(x) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW)
+        )
+    END;
 
 -- decay_linear: mean of the last n x with weights 1 (the oldest) to n; null where any of them is
 CREATE OR REPLACE MACRO decay_linear(x, n) AS
@@ -81,3 +85,18 @@ CREATE OR REPLACE MACRO cs_zscore(x) AS
         (x - avg(x) OVER (PARTITION BY open_time, close IS NULL))
         / nullif(stddev(x + 0) OVER (PARTITION BY open_time, close IS NULL), 0)
     END;
+
+-- correlation: corr of x and y over n bars, null for fewer than two pairs and where x or y is constant
+-- (DuckDB's corr of a constant is NaN or, by rounding, anything). Rounded to 8 digits, so that equals rank as equals.
+CREATE OR REPLACE MACRO correlation(x, y, n) AS
+    CASE WHEN min(CASE WHEN y IS NOT NULL THEN x END) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW)
+        < max(CASE WHEN y IS NOT NULL THEN x END) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW)
+        AND min(CASE WHEN x IS NOT NULL THEN y END) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW)
+        < max(CASE WHEN x IS NOT NULL THEN y END) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW)
+    THEN
+        round(corr(x, y) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW), 8)
+    END;
+
+-- covariance: sample covariance of x and y over n bars, rounded to 8 digits, so that equals rank as equals
+CREATE OR REPLACE MACRO covariance(x, y, n) AS
+    round(covar_samp(x, y) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW), 8);

@@ -16,7 +16,7 @@ STEP = 300_000
 SUMMED_BY_DUCKDB = frozenset({"Cci_12"})
 """DuckDB computes it, and adds a window's values in an order that depends on how many rows there are."""
 BARS = 260
-SINGLE = sorted(name for name in bundled_names() if not name.startswith("Cs") and name != "AmihudRank")
+SINGLE = sorted(name for name in bundled_names() if not name.startswith(("Alpha", "Cs")) and name != "AmihudRank")
 SHORT = {"Macd": "3,6,4"}
 ALL = [(name, SHORT.get(name, 12)) for name in SINGLE]
 CROSS = ["CsRank:PctChg:12", "CsZscore:Bias:12", "CsQuantile:Amihud:12,3", "AmihudRank:6"]

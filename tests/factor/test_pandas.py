@@ -178,7 +178,7 @@ ORACLE: dict[str, Callable[[Frame], Series]] = {
 }
 FACTORS = [(name, "3,6,4" if name == "Macd" else N) for name in ORACLE]
 ELSEWHERE = {"AmihudRank", "CsQuantile", "CsRank", "CsZscore", "FundingMean", "FundingRate", "FundingSum"}
-"""Tested in `test_exactness`."""
+"""Tested in `test_exactness`; Alpha001 to Alpha101 are in `test_alpha101`."""
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def panel() -> Frame:
 
 def test_every_factor_has_an_oracle() -> None:
     """A new factor of the library needs a line here."""
-    assert ORACLE.keys() | ELSEWHERE == bundled_names()
+    assert ORACLE.keys() | ELSEWHERE == {name for name in bundled_names() if not name.startswith("Alpha")}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,5 @@
+-- Alpha003: inverse correlation of the ranks of open and volume.
+-- formula: (-1 * correlation(rank(open), rank(volume), 10))
+-- source: Kakushadze, 101 Formulaic Alphas (2016), arXiv:1601.00991
+-- null: the candle, or every value of one of its windows, is missing
+-correlation(cs_rank(open), cs_rank(volume), 10)

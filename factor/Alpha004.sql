@@ -1,0 +1,5 @@
+-- Alpha004: inverse rank in time of the rank of the low.
+-- formula: (-1 * Ts_Rank(rank(low), 9))
+-- source: Kakushadze, 101 Formulaic Alphas (2016), arXiv:1601.00991
+-- null: the candle, or every value of one of its windows, is missing
+-ts_rank(cs_rank(low), 9) / 9

@@ -1,0 +1,5 @@
+-- Alpha006: inverse correlation of open and volume.
+-- formula: (-1 * correlation(open, volume, 10))
+-- source: Kakushadze, 101 Formulaic Alphas (2016), arXiv:1601.00991
+-- null: the candle, or every value of one of its windows, is missing
+-correlation(open, volume, 10)

@@ -1,0 +1,5 @@
+-- Alpha013: inverse rank of the covariance of the ranks of close and volume.
+-- formula: (-1 * rank(covariance(rank(close), rank(volume), 5)))
+-- source: Kakushadze, 101 Formulaic Alphas (2016), arXiv:1601.00991
+-- null: the candle, or every value of one of its windows, is missing
+-cs_rank(covariance(cs_rank(close), cs_rank(volume), 5))

@@ -1,0 +1,5 @@
+-- Alpha015: inverse sum of the ranked correlation of the ranks of high and volume.
+-- formula: (-1 * sum(rank(correlation(rank(high), rank(volume), 3)), 3))
+-- source: Kakushadze, 101 Formulaic Alphas (2016), arXiv:1601.00991
+-- null: the candle, or every value of one of its windows, is missing
+-sum(cs_rank(correlation(cs_rank(high), cs_rank(volume), 3))) OVER last_3

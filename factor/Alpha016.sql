@@ -1,0 +1,5 @@
+-- Alpha016: inverse rank of the covariance of the ranks of high and volume.
+-- formula: (-1 * rank(covariance(rank(high), rank(volume), 5)))
+-- source: Kakushadze, 101 Formulaic Alphas (2016), arXiv:1601.00991
+-- null: the candle, or every value of one of its windows, is missing
+-cs_rank(covariance(cs_rank(high), cs_rank(volume), 5))

@@ -1,0 +1,5 @@
+-- Alpha022: falling correlation of high and volume, weighted by volatility.
+-- formula: (-1 * (delta(correlation(high, volume, 5), 5) * rank(stddev(close, 20))))
+-- source: Kakushadze, 101 Formulaic Alphas (2016), arXiv:1601.00991
+-- null: the candle, or every value of one of its windows, is missing
+-delta(correlation(high, volume, 5), 5) * cs_rank(stddev_samp(close) OVER last_20)

@@ -1,0 +1,5 @@
+-- Alpha026: inverse of the highest correlation of the ranks in time of volume and high.
+-- formula: (-1 * ts_max(correlation(ts_rank(volume, 5), ts_rank(high, 5), 5), 3))
+-- source: Kakushadze, 101 Formulaic Alphas (2016), arXiv:1601.00991
+-- null: the candle, or every value of one of its windows, is missing
+-max(correlation(ts_rank(volume, 5) / 5, ts_rank(high, 5) / 5, 5)) OVER last_3

@@ -1,0 +1,5 @@
+-- Alpha038: close high within ten bars and above its open, reversed.
+-- formula: ((-1 * rank(Ts_Rank(close, 10))) * rank((close / open)))
+-- source: Kakushadze, 101 Formulaic Alphas (2016), arXiv:1601.00991
+-- null: the candle, or every value of one of its windows, is missing
+-cs_rank(ts_rank(close, 10) / 10) * cs_rank(close / open)

@@ -1,0 +1,5 @@
+-- Alpha040: volatile highs that go with volume, reversed.
+-- formula: ((-1 * rank(stddev(high, 10))) * correlation(high, volume, 10))
+-- source: Kakushadze, 101 Formulaic Alphas (2016), arXiv:1601.00991
+-- null: the candle, or every value of one of its windows, is missing
+-cs_rank(stddev_samp(high) OVER last_10) * correlation(high, volume, 10)

@@ -1,0 +1,5 @@
+-- Alpha044: inverse correlation of the high and the rank of volume.
+-- formula: (-1 * correlation(high, rank(volume), 5))
+-- source: Kakushadze, 101 Formulaic Alphas (2016), arXiv:1601.00991
+-- null: the candle, or every value of one of its windows, is missing
+-correlation(high, cs_rank(volume), 5)

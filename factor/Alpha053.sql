@@ -1,0 +1,5 @@
+-- Alpha053: fall of the place of the close within the bar over nine bars.
+-- formula: (-1 * delta((((close - low) - (high - close)) / (close - low)), 9))
+-- source: Kakushadze, 101 Formulaic Alphas (2016), arXiv:1601.00991
+-- null: the candle, or every value of one of its windows, is missing
+-delta(((close - low) - (high - close)) / nullif(close - low, 0), 9)

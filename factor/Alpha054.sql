@@ -1,0 +1,5 @@
+-- Alpha054: close above the low, weighted by the fifth powers of open and close.
+-- formula: ((-1 * ((low - close) * (open^5))) / ((low - high) * (close^5)))
+-- source: Kakushadze, 101 Formulaic Alphas (2016), arXiv:1601.00991
+-- null: the candle, or every value of one of its windows, is missing
+-((low - close) * open ** 5) / ((low - high) * close ** 5)
