@@ -40,6 +40,7 @@ FIRST_PORT = 9720
 SPILL_LIMIT = "4GB"
 """What all queries together may put into temporary files."""
 
+_ANSWER_CHUNKS = 2  # of 2048 rows, in one HTTP answer
 _PAIRS = 200
 _NICENESS = 10
 _HELP = "pip install duckdb-extensions==1.5.5 duckdb-extension-quack==1.5.5 duckdb-extension-httpfs==1.5.5"
@@ -121,6 +122,8 @@ class Server:
         connection.execute("SET GLOBAL autoinstall_known_extensions = false")
         # What a query spills must not fill the disk that the record is on.
         connection.execute(f"SET GLOBAL max_temp_directory_size = '{SPILL_LIMIT}'")
+        # Quack's threads keep what large answers took, and no setting of an allocator gives it back: so small ones.
+        connection.execute(f"SET GLOBAL quack_fetch_batch_chunks = {_ANSWER_CHUNKS}")
         guard.install(connection)
         connection.execute(f"CALL quack_serve('{self.live.uri}', token => '{self.live.token}')")
         sidefile.write(self._store.path, self.live)

@@ -126,3 +126,11 @@ async def test_a_database_that_was_reopened_is_served_again(served: Served) -> N
         await served.commit(period(FIRST_MS + 3 * MINUTE_MS))
         assert (await asyncio.to_thread(reader.sql, "SELECT count(*) FROM candles")).rows() == [(12,)]
         assert reader.live
+
+
+async def test_answers_are_small_so_that_little_memory_stays(served: Served) -> None:
+    """Quack's threads keep their largest answers, so an answer has two chunks at most, whatever Quack's default."""
+    rows = await served.store.run(
+        lambda connection: connection.execute("SELECT current_setting('quack_fetch_batch_chunks')").fetchall()
+    )
+    assert rows == [(2,)]
