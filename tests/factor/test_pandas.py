@@ -53,10 +53,13 @@ def _wilder(values: Series, n: int = N) -> Series:
     return _weighted(values, 10 * n, lambda a, x: (a * (n - 1) + x) / n, n)
 
 
-def _macd(close: np.ndarray) -> float:
-    values = pd.Series(close)
-    dif = values.ewm(span=3, adjust=False).mean() - values.ewm(span=6, adjust=False).mean()
-    return float((dif - dif.ewm(span=4, adjust=False).mean()).iloc[-1])
+def _ewm(values: Series, span: int, bars: int) -> Series:
+    return _weighted(values, bars, lambda a, x: a + 2 / (span + 1) * (x - a))
+
+
+def _macd(f: Frame) -> Series:
+    dif = _ewm(f["close"], 3, 60) - _ewm(f["close"], 6, 60)
+    return dif - _ewm(dif, 4, 40)
 
 
 def _kd(f: Frame, of: Callable[[Series, Series], Series]) -> Series:
@@ -140,7 +143,7 @@ ORACLE: dict[str, Callable[[Frame], Series]] = {
     "KdjK": lambda f: _kd(f, lambda k, d: k),
     "Kurt": lambda f: f["close"].pct_change(fill_method=None).rolling(N).apply(lambda w: pd.Series(w).kurt(), raw=True),
     "Ma": lambda f: _kept(f["close"]).mean(),
-    "Macd": lambda f: f["close"].rolling(60).apply(_macd, raw=True),
+    "Macd": _macd,
     "MaxDrawdown": lambda f: _kept(f["close"]).apply(_fall, raw=True),
     "Mfi": _flow,
     "Mom": lambda f: f["close"].diff(N),
