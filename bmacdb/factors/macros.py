@@ -27,6 +27,7 @@ from bmacdb.symbols import parse_feed
 
 __all__ = ["macros"]
 
+_SCHEMA = "$schema"
 _BOUNDS = "since := NULL::TIMESTAMPTZ, until := NULL::TIMESTAMPTZ"
 _SINCE = "coalesce(since::TIMESTAMPTZ, TIMESTAMPTZ '1970-01-01 00:00:00+00')"
 _UNTIL = "open_time <= coalesce(until::TIMESTAMPTZ, TIMESTAMPTZ '9999-01-01 00:00:00+00')"
@@ -60,10 +61,11 @@ def macros(texts: Mapping[str, str], feeds: Sequence[Feed]) -> tuple[list[str], 
             if parameter.default is not None
         }
         try:
-            made += [_of_feed(factor, feed, _head(names, defaults), factors) for feed in feeds]
+            text = _of_feed(factor, _head(names, defaults), factors)
         except UsageError as exc:
             told.append(str(exc))
             continue
+        made += [text.replace(_SCHEMA, feed.name) for feed in feeds]
         made += _united(name, names, defaults, feeds)
     return made, told
 
@@ -84,13 +86,14 @@ def _united(name: str, names: Sequence[str], defaults: Mapping[str, str], feeds:
     return [f"CREATE MACRO main.{name}({_head(names, defaults)}) AS TABLE\n" + "\nUNION ALL\n".join(parts)]
 
 
-def _of_feed(factor: Factor, feed: Feed, head: str, factors: Mapping[str, Factor]) -> str:
+def _of_feed(factor: Factor, head: str, factors: Mapping[str, Factor]) -> str:
+    """The macro of a feed whose schema is called _SCHEMA: the text takes a while, and is alike for all feeds."""
     integers = [parameter.name for parameter in factor.parameters if parameter.kind == "int"]
     if factor.query is not None:
         back = query_reach(factor, factor.query)
         ctes = lay_query(_query(factor.query), integers)
         read = {column.name.lower() for column in factor.query.find_all(exp.Column)}
-        tables = [(name, f"FROM {feed.name}.{name}") for name in tables_of(factor.query)]
+        tables = [(name, f"FROM {_SCHEMA}.{name}") for name in tables_of(factor.query)]
     else:
         steps = steps_of(factor, factors.get)
         back = steps_reach(factor, steps)
@@ -98,9 +101,9 @@ def _of_feed(factor: Factor, feed: Feed, head: str, factors: Mapping[str, Factor
         read = {column.name.lower() for _, tree in steps for column in tree.find_all(exp.Column)}
         tables = []
     bars = "bars_with_funding" if read & set(FUNDING_COLUMNS) else "bars"
-    relation = f"FROM {feed.name}.{bars}(since := since, until := until, back := {spelled(_plain(back))})"
+    relation = f"FROM {_SCHEMA}.{bars}(since := since, until := until, back := {spelled(_plain(back))})"
     text = chain([("bars", relation), *tables, *ctes], f"open_time >= {_SINCE}", query=factor.query is not None)
-    return f"CREATE MACRO {feed.name}.{factor.name}({head}) AS TABLE\n{text}"
+    return f"CREATE MACRO {_SCHEMA}.{factor.name}({head}) AS TABLE\n{text}"
 
 
 def _query(query: exp.Query) -> exp.Query:
