@@ -20,7 +20,8 @@ from benchmarks import arrays, factors
 from benchmarks.factors import FEED, START_MS, STEP_MS
 from benchmarks.measured import Row, alternate
 from benchmarks.parts.limits import loopback_ms, memory_ms_per_mb
-from bmacdb.factors.library import Library
+from bmacdb.factors.library import Library, bundled_names
+from bmacdb.factors.run import compute
 from bmacdb.kit import CandleReader
 from bmacdb.kit.engine import compute_plan
 
@@ -31,6 +32,7 @@ TWO = [("PctChg", 100), ("TrdNumMeanV1", 80)]
 TEN = [(name, 24) for name in ("PctChg", "Bias", "QuoteVolumeMean", "Amplitude", "TakerBuyRatio")]
 TEN += [(name, 24) for name in ("TrdNumMeanV1", "VolumeRatio", "VwapBias", "BollWidth", "Volatility")]
 TWENTY = [(name, length) for length in (24, 48) for name, _ in TEN]
+ALPHAS = sorted(name for name in bundled_names() if name.startswith("Alpha"))
 SETS = {2: TWO, 10: TEN, 20: TWENTY}
 Spelled = list[tuple[str, int]]
 
@@ -190,6 +192,10 @@ def market(folder: Path, symbols: int, counts: tuple[int, ...], rounds: int, *, 
                     when = "latest run time" if latest else f"over {CANDLES} bars"
                     work = f"{count} factors × {symbols} symbols, {when}"
                     yield Row("factors", work, "ms", found.pop("bmacdb"), found, limit=limit)
+            if symbols == 600 and ALPHAS:
+                plan = Library().plan(ALPHAS)
+                found = alternate({"bmacdb": lambda: compute_plan(reader.source, plan, last_ms, last_ms)}, rounds)
+                yield Row("factors", f"{len(ALPHAS)} of Alpha101 × 600 symbols, latest run time", "ms", found["bmacdb"])
     finally:
         process.communicate()
 
@@ -204,6 +210,14 @@ def in_memory(symbols: int, rounds: int) -> Iterator[Row]:
     limit = ("columns through memory", memory_ms_per_mb() * symbols * CANDLES * 28 * 8 / 1e6)
     work = f"20 factors × {symbols} symbols, over {CANDLES} bars in memory"
     yield Row("factors", work, "ms", found.pop("bmacdb"), found, limit=limit)
+    if ALPHAS:
+        bounds = Library().plan(ALPHAS).sql
+        lookback = max(bound.lookback for bound in bounds)
+        grid = arrays.candles(lookback, symbols, 1)
+        values = list(np.empty((len(bounds), 1, symbols)))
+        found = alternate({"bmacdb": lambda: compute(bounds, grid, lookback - 1, {}, values)}, rounds)
+        work = f"{len(ALPHAS)} of Alpha101 × {symbols} symbols, latest run time, candles in memory"
+        yield Row("factors", work, "ms", found["bmacdb"])
 
 
 def agree(found: dict[str, np.ndarray], names: list[str]) -> None:
