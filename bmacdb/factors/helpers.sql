@@ -44,8 +44,8 @@ CREATE OR REPLACE MACRO decay_linear(x, n) AS
     CASE WHEN count(x) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW) = n THEN
         list_dot_product(
             array_agg(coalesce(x::DOUBLE, 0)) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW),
-            list_transform(range(1, n + 1), lambda i: i / (n * (n + 1) / 2))
-        )
+            list_transform(range(1, n + 1), lambda i: i::DOUBLE)
+        ) / (n * (n + 1) / 2)
     END;
 
 -- ewm: a = x of the oldest of the last n bars, then a + alpha * (x - a) to the newest; null where any x of them is

@@ -8,7 +8,7 @@ import sqlglot
 from sqlglot import exp
 
 from bmacdb.factors.helpers import expanded
-from bmacdb.factors.window import clause, folded, names, spelled
+from bmacdb.factors.window import clause, folded, frame, names, spelled
 
 __all__ = ["Cte", "lay_query", "lay_steps"]
 
@@ -20,13 +20,16 @@ _RAISING = frozenset(("ln", "log", "log2", "log10", "sqrt", "asin", "acos"))
 
 _OVERFLOWING = frozenset(
     (
-        *("corr", "geomean", "kurtosis", "kurtosis_pop", "regr_r2", "sem", "skewness"),
+        *("corr", "covar_pop", "covar_samp", "geomean", "kurtosis", "kurtosis_pop"),
+        *("regr_r2", "regr_slope", "sem", "skewness"),
         *("stddev", "stddev_pop", "stddev_samp", "var_pop", "var_samp", "variance"),
     )
 )
-"""Of windows: DuckDB stops the query where a value in them is not finite, or too large to be squared."""
+"""Of windows: DuckDB stops the query where a value in them is not finite, or too large to be squared. (Covariance and
+slope come out infinite or NaN, by the order in which the values are added.)"""
 
-_MAY_BE_INFINITE = (exp.Div, exp.Pow, exp.Exp, exp.Anonymous)
+_MAY_BE_INFINITE = (exp.Div, exp.Pow, exp.Exp, exp.Anonymous, exp.Corr, exp.RegrSlope, exp.Skewness)
+"""What may be infinite or NaN where all that it is made of is finite."""
 
 
 def lay_steps(steps: Sequence[tuple[str, exp.Expr]], integers: Collection[str] = ()) -> list[Cte]:
@@ -96,6 +99,14 @@ def _guarded(tree: exp.Expr, wild: Collection[str]) -> exp.Expr:
     """The tree with nulls where DuckDB would stop the query."""
 
     def guard(node: exp.Expr) -> exp.Expr:
+        put = guard_numbers(node)
+        if not isinstance(node, exp.Window) or _frame_kind(node) != "market" or _at_candles(node):
+            return put
+        # Where the candle is missing, the window goes over whatever other symbols lack it too.
+        there = exp.Not(this=exp.Is(this=exp.column("close"), expression=exp.Null()))
+        return exp.Case(ifs=[exp.If(this=there, true=put.copy())])
+
+    def guard_numbers(node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Func) and _name(node) in _RAISING and node.find(exp.Column):
             return exp.Try(this=node.copy()) if not isinstance(node.parent, exp.Try) else node
         function = node.this if isinstance(node, exp.Window) else None
@@ -127,6 +138,17 @@ def _guarded(tree: exp.Expr, wild: Collection[str]) -> exp.Expr:
             else:
                 node.replace(put)
     return tree
+
+
+def _frame_kind(node: exp.Window) -> str:
+    bare = {name: node.args.get(name) for name in ("alias", "partition_by") if node.args.get(name)}
+    return frame(exp.Window(this=exp.Null(), **bare).copy()).kind
+
+
+def _at_candles(node: exp.Window) -> bool:
+    """Whether it stands in a CASE already that asks for the candle."""
+    branch = node.find_ancestor(exp.If)
+    return branch is not None and "NOT close IS NULL" in spelled(branch.this)
 
 
 def _name(function: exp.Expr) -> str:

@@ -80,8 +80,8 @@ def numbers(depth: int) -> st.SearchStrategy[str]:
         st.builds("ewm({}, {}, {})".format, inner, st.sampled_from(["0.5", "0.1", "2.0 / 3", "1"]), LENGTHS),
         st.builds("wilder({}, 2, {} + 2)".format, inner, LENGTHS),
         st.builds("{}({})".format, market, inner),
-        st.builds("CASE WHEN close IS NOT NULL THEN {}({}) OVER market END".format, st.sampled_from(ACROSS), inner),
-        st.builds("CASE WHEN close IS NOT NULL THEN {}() OVER (market ORDER BY {}{}) END".format, ranks, exact, order),
+        st.builds("{}({}) OVER market".format, st.sampled_from(ACROSS), inner),
+        st.builds("{}() OVER (market ORDER BY {}{})".format, ranks, exact, order),
     )
 
 

@@ -165,3 +165,10 @@ def test_the_library_is_read_and_taken_by_duckdb(name: str) -> None:
     assert factor.null
     given = "PctChg:5" if any(parameter.kind == "factor" for parameter in factor.parameters) else None
     check(bind(factor, parse_call((name, given)), Library("there_is_no_package_of_this_name").in_sql))
+
+
+def test_ignore_nulls_within_a_window_is_refused() -> None:
+    """The parser would give the IGNORE NULLS of the inner window to the outer one, without a word."""
+    text = "-- T: x\navg(first_value(close IGNORE NULLS) OVER last_3) OVER last_2"
+    with pytest.raises(UsageError, match="line 2, column 1: IGNORE NULLS within another window"):
+        bind(parse_factor("T", text), Call("T"), lambda name: None)
