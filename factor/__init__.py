@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +15,9 @@ from pathlib import Path
 from bmacdb.errors import StoreError
 
 __all__ = ["factor_texts", "made_elsewhere", "version_of"]
+
+_MOST_KEPT = 32
+"""Answers of `made_elsewhere`, each some 300 kB a feed."""
 
 
 def factor_texts(folder: Path | None = None) -> dict[str, str]:
@@ -28,26 +33,61 @@ def factor_texts(folder: Path | None = None) -> dict[str, str]:
 
 
 def version_of(texts: Mapping[str, str], more: Iterable[str]) -> str:
-    """A short text that changes whenever these factors, the helpers or one of `more` do."""
-    helpers = files("bmacdb").joinpath("factors", "helpers.sql").read_text(encoding="utf-8")
-    known = [helpers, *more, *(part for item in texts.items() for part in item)]
+    """A short text that changes whenever these factors, the code that lays them out, or one of `more` do."""
+    engine = sorted(files("bmacdb").joinpath("factors").iterdir(), key=lambda place: place.name)
+    code = [place.read_text(encoding="utf-8") for place in engine if place.name.endswith((".py", ".sql"))]
+    known = [*code, *more, *(part for item in texts.items() for part in item)]
     return hashlib.sha256("\0".join(known).encode()).hexdigest()[:16]
 
 
 def made_elsewhere(texts: Mapping[str, str], feeds: Sequence[str]) -> tuple[list[str], list[str]]:
     """`bmacdb.factors.macros.macros`, by a process of its own: a recorder keeps no parser (50 MB).
 
+    The answer takes some seconds of processor time, and is kept in the user's cache folder for the next new database.
     Raises StoreError when the process fails.
     """
+    kept = _kept(version_of(texts, feeds))
+    if kept is not None:
+        with contextlib.suppress(OSError, ValueError):
+            made, told = json.loads(kept.read_text(encoding="utf-8"))
+            return made, told
+    answer = _answer([texts, feeds])
+    if kept is not None:
+        with contextlib.suppress(OSError):  # a cache alone: a read-only home is no matter
+            _keep(kept, answer)
+    made, told = json.loads(answer)
+    return made, told
+
+
+def _answer(question: object) -> str:
     command = [sys.executable, "-P", "-m", "bmacdb.factors.macros"]
     try:
         done = subprocess.run(
-            command, input=json.dumps([texts, feeds]).encode(), capture_output=True, check=True, timeout=300
+            command, input=json.dumps(question).encode(), capture_output=True, check=True, timeout=300
         )
     except subprocess.CalledProcessError as error:
         last = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise StoreError(f"the process that writes them ended with status {error.returncode}: {last}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StoreError(f"the process that writes them cannot run: {error}") from error
-    made, told = json.loads(done.stdout)
-    return made, told
+    return done.stdout.decode()
+
+
+def _kept(version: str) -> Path | None:
+    """The file of that answer in the user's cache folder; None where there is no such folder."""
+    folder = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    try:
+        return Path(folder or Path.home() / ".cache") / "bmacdb" / f"macros-{version}.json"
+    except RuntimeError:  # a user without a home
+        return None
+
+
+def _keep(path: Path, answer: str) -> None:
+    """Write it whole or not at all, and let go of all but the newest."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    unfinished.write_text(answer, encoding="utf-8")
+    unfinished.replace(path)
+    others = sorted(path.parent.glob("macros-*.json"), key=lambda place: place.stat().st_mtime)
+    for old in others[:-_MOST_KEPT]:
+        old.unlink(missing_ok=True)

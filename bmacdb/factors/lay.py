@@ -107,11 +107,11 @@ def _guarded(tree: exp.Expr, wild: Collection[str]) -> exp.Expr:
         return exp.Case(ifs=[exp.If(this=there, true=put.copy())])
 
     def guard_numbers(node: exp.Expr) -> exp.Expr:
-        if isinstance(node, exp.Func) and _name(node) in _RAISING and node.find(exp.Column):
+        if isinstance(node, exp.Func) and _is(node, _RAISING) and node.find(exp.Column):
             return exp.Try(this=node.copy()) if not isinstance(node.parent, exp.Try) else node
         function = node.this if isinstance(node, exp.Window) else None
         function = function.this if isinstance(function, exp.Filter) else function
-        if function is None or _name(function) not in _OVERFLOWING:
+        if function is None or not _is(function, _OVERFLOWING):
             return node
         given = list(function.iter_expressions())
         if not any(
@@ -142,7 +142,10 @@ def _guarded(tree: exp.Expr, wild: Collection[str]) -> exp.Expr:
 
 def _frame_kind(node: exp.Window) -> str:
     bare = {name: node.args.get(name) for name in ("alias", "partition_by") if node.args.get(name)}
-    return frame(exp.Window(this=exp.Null(), **bare).copy()).kind
+    try:
+        return frame(exp.Window(this=exp.Null(), **bare).copy()).kind
+    except ValueError:  # last_n of a macro, whose n is not known yet
+        return "bars"
 
 
 def _at_candles(node: exp.Window) -> bool:
@@ -151,5 +154,8 @@ def _at_candles(node: exp.Window) -> bool:
     return branch is not None and "NOT close IS NULL" in spelled(branch.this)
 
 
-def _name(function: exp.Expr) -> str:
-    return spelled(function).split("(")[0].lower() if isinstance(function, exp.Func | exp.AggFunc) else ""
+def _is(function: exp.Expr, among: Collection[str]) -> bool:
+    """Whether the function is one of these."""
+    if isinstance(function, exp.Anonymous):
+        return function.name.lower() in among
+    return isinstance(function, exp.Func) and any(name.lower() in among for name in function.sql_names())

@@ -214,8 +214,15 @@ def test_macros_are_written_by_a_process_of_its_own(tmp_path: Path, monkeypatch:
     """The same ones, and what lies in the working directory has no part in it."""
     (tmp_path / "sqlglot.py").write_text("raise SystemExit(7)", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     texts = {"Ma": factor_texts()["Ma"], "Bad": "-- x\nlead(close) OVER bars"}
-    assert made_elsewhere(texts, [FEED]) == macros(texts, [parse_feed(FEED)])
+    made = made_elsewhere(texts, [FEED])
+    assert made == macros(texts, [parse_feed(FEED)])
     monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
+    assert made_elsewhere(texts, [FEED]) == made, "it is kept for the next new database"
+    with pytest.raises(StoreError, match="cannot run"):
+        made_elsewhere(texts, [OTHER])
+    [kept] = (tmp_path / "cache" / "bmacdb").iterdir()
+    kept.write_text("[", encoding="utf-8")
     with pytest.raises(StoreError, match="cannot run"):
         made_elsewhere(texts, [FEED])
