@@ -215,7 +215,7 @@ def test_the_list_says_which_way_a_factor_goes() -> None:
     library = Library()
     assert describe(library, "Ma")["way"] == "arrays"
     assert describe(library, "AmihudRank")["way"] == "arrays"
-    assert describe(library, "Macd")["way"] == "DuckDB: array_agg() over bars is not computed on arrays"
+    assert describe(library, "Kdj")["way"] == "DuckDB: array_agg() over bars is not computed on arrays"
 
 
 def test_too_few_bars_are_refused() -> None:

@@ -171,4 +171,4 @@ def test_ignore_nulls_within_a_window_is_refused() -> None:
     """The parser would give the IGNORE NULLS of the inner window to the outer one, without a word."""
     text = "-- T: x\navg(first_value(close IGNORE NULLS) OVER last_3) OVER last_2"
     with pytest.raises(UsageError, match="line 2, column 1: IGNORE NULLS within another window"):
-        bind(parse_factor("T", text), Call("T"), lambda name: None)
+        bind(parse_factor("T", text), parse_call("T"), lambda name: None)
