@@ -236,10 +236,10 @@ def functions() -> Mapping[str, bool]:
 
 
 def _check_functions(factor: Factor, tree: exp.Expr, find: Find = lambda _: None) -> None:
-    for node in tree.find_all(exp.IgnoreNulls):
-        if not isinstance(node.this, exp.FirstValue | exp.LastValue | exp.NthValue | exp.Lag | exp.AnyValue):
+    for part in tree.find_all(exp.IgnoreNulls):
+        if not isinstance(part.this, exp.FirstValue | exp.LastValue | exp.NthValue | exp.Lag | exp.AnyValue):
             # The parser gives those of a window within a window to the outer one.
-            raise factor.error(node, "IGNORE NULLS within another window: give that part a step of its own.")
+            raise factor.error(part, "IGNORE NULLS within another window: give that part a step of its own.")
     for node in tree.find_all(exp.Func):
         name = node.name.lower() if isinstance(node, exp.Anonymous) else node.sql_name().lower()
         if name == "rand" or not functions().get(name, True):
