@@ -28,7 +28,7 @@ from bmacdb.offset import Resampling, parse_resampling
 from bmacdb.sources import mask_url
 from bmacdb.symbols import SpotAssets, parse_feed
 
-__all__ = ["CHOICES", "DATABASE_NAME", "OPTIONS", "SECRET", "MessageSender", "Robot", "Settings"]
+__all__ = ["CHOICES", "DATABASE_NAME", "OPTIONS", "SECRET", "MessageSender", "Robot", "Settings", "time_zone"]
 
 DATABASE_NAME = "bmac.duckdb"
 
@@ -164,8 +164,11 @@ def _resamplings(value: object, info: ValidationInfo) -> object:
 
 
 def _zone(value: object) -> object:
-    if not isinstance(value, str):
-        return value
+    return time_zone(value) if isinstance(value, str) else value
+
+
+def time_zone(value: str) -> ZoneInfo:
+    """The time zone of a name. Raises ValueError with the nearest one."""
     try:
         return ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError, OSError) as exc:

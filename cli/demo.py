@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from contextlib import ExitStack
+from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated
 
@@ -62,7 +63,7 @@ def demo(
         outcome = record_and_report(stack.enter_context(rehearsal), limit_s=_LIMIT_SECONDS)
         if outcome.reason != "periods":
             raise typer.Exit(130 if outcome.reason == "SIGINT" else 1)
-        _show(path)
+        _show(path, settings.timezone)
         kept = db is not None or keep_files
         _say(_next_steps(path if kept else None))
 
@@ -71,7 +72,7 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _show(path: Path) -> None:
+def _show(path: Path, zone: tzinfo | None) -> None:
     """A query on the file, as any program could make it now."""
     import duckdb
 
@@ -80,7 +81,7 @@ def _show(path: Path) -> None:
     _say(f"\nThe file, asked with SQL:{_QUERY.rstrip()}\n")
     with duckdb.connect(str(path), read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        emit(connection.execute(_QUERY).to_arrow_table())
+        emit(connection.execute(_QUERY).to_arrow_table(), zone=zone)
 
 
 def _next_steps(kept: Path | None) -> str:

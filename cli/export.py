@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from bmacdb.cli.zone import Timezone, printing_zone
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,6 +46,7 @@ def export(
         int | None, typer.Option(min=1, metavar="N", help="bmac: candles in a file [default: the feed's own number].")
     ] = None,
     db: Annotated[Path, typer.Option(metavar="FILE", help="The database.")] = Path("bmac.duckdb"),
+    timezone: Timezone = None,
 ) -> None:
     """Write files that other programs read, of a live recorder's database or of one at rest.
 
@@ -57,11 +61,12 @@ def export(
         raise UsageError(f"--layout {layout!r} is not known: bmac is.")
     if layout is None and (run_time is not None or num_candles is not None):
         raise UsageError("--run-time and --num-candles are for --layout bmac; others take --start and --end.")
+    zone = printing_zone(timezone, db.parent)
     with connect(db) as reader:
         if layout == "bmac":
             if start is not None or end is not None or per_symbol or table != "candles":
                 raise UsageError("--layout bmac takes no --start, --end, --table or --per-symbol.")
-            _bmac(reader, output, feed, names, run_time, num_candles, format or "parquet")
+            _bmac(reader, output, feed, names, run_time, num_candles, format or "parquet", zone)
             return
         if feed is not None and len(feed) > 1:
             raise UsageError("one feed at a time, or --layout bmac.")
@@ -126,12 +131,13 @@ def _bmac(
     run_time: str | None,
     num_candles: int | None,
     save_type: str,
+    zone: tzinfo | None,
 ) -> None:
     from bmacdb.cli.times import parse_time
     from bmacdb.clock import SystemClock, format_ms
     from bmacdb.errors import UsageError
     from bmacdb.export.bmac import BmacExport
-    from bmacdb.export.names import EXTENSIONS, READY_ZONE, names_for
+    from bmacdb.export.names import EXTENSIONS, names_for
     from bmacdb.symbols import check_symbols, parse_feed
 
     if save_type not in EXTENSIONS:
@@ -158,7 +164,7 @@ def _bmac(
         if not names.feed.interval.on_grid(run_time_ms):
             raise UsageError(f"--run-time {run_time} is no boundary of {names.feed.interval.name}.")
         written = export.export(run_time_ms, symbols=symbols)
-        print(f"{written} symbols in {names.candle_dir} as of {format_ms(run_time_ms, READY_ZONE)}", file=sys.stderr)
+        print(f"{written} symbols in {names.candle_dir} as of {format_ms(run_time_ms, zone)}", file=sys.stderr)
 
 
 def register(app: typer.Typer) -> None:

@@ -6,13 +6,14 @@ import os
 import sys
 import tomllib
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bmacdb.cli.zone import Timezone, printing_zone
 from bmacdb.errors import ConfigError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def factors(
     ] = None,
     format: Annotated[str, typer.Option(metavar="NAME", help="table, csv, json, parquet or arrow.")] = "table",
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write there.")] = None,
+    timezone: Timezone = None,
 ) -> None:
     """Factors of the whole market at a run time.
 
@@ -111,6 +113,7 @@ def factors(
 
         with CandleReader(_database(home, db, config), feed or config.feed) as reader:
             source = reader.source
+            _check(reader, symbols)
             last = source.interval.shift(run_time_ms(_moment(run_time, reader), source.interval), -1)
             print(f"{statement(bounds[-1], source.schema, source.interval, last, last, symbols)};")
         return
@@ -127,9 +130,11 @@ def factors(
     if sort is not None and sort not in (known := ["symbol", "close", *plan.columns]):
         raise UsageError(f"--sort {sort!r} is not one of {', '.join(known)}.{did_you_mean(sort, known)}")
     path = _database(home, db, config)
+    zone = printing_zone(timezone, home)
     with CandleReader(path, feed or config.feed) as reader:
-        market = Market(reader.source, plan, symbols)
-        shape = _Shape(sort, ascending, top, format, output)
+        _check(reader, symbols)
+        market = Market(reader.source, plan, symbols, zone)
+        shape = _Shape(sort, ascending, top, format, output, zone)
         if watch:
             _watch(market, shape, periods, expire_sec)
         else:
@@ -187,6 +192,15 @@ def _database(home: Path, db: Path | None, config: _Config) -> Path:
     return Path(named) if named else config.db or home / "bmac.duckdb"
 
 
+def _check(reader: CandleReader, symbols: list[str] | None) -> None:
+    """Raises UsageError for symbols that the feed never had, with the nearest names."""
+    from bmacdb.store.reader import Reader
+
+    connection = reader.source.connection
+    if symbols and isinstance(connection, Reader):
+        connection.check_symbols(symbols, reader.source.schema)
+
+
 def _moment(text: str, reader: CandleReader) -> datetime:
     """The run time asked for. Raises UsageError."""
     from bmacdb.clock import from_ms
@@ -211,6 +225,7 @@ class _Shape:
     top: int | None
     format: str
     output: Path | None
+    zone: tzinfo | None
 
     def emit(self, table: pa.Table) -> None:
         import pyarrow.compute as pc
@@ -221,7 +236,7 @@ class _Shape:
             order = "ascending" if self.ascending else "descending"
             keys = [(self.sort, order), ("symbol", "ascending")][: 1 if self.sort == "symbol" else 2]
             table = table.take(pc.sort_indices(table, sort_keys=keys))
-        emit(table if self.top is None else table.slice(0, self.top), self.format, self.output)
+        emit(table if self.top is None else table.slice(0, self.top), self.format, self.output, zone=self.zone)
 
 
 def _watch(market: Market, shape: _Shape, periods: int | None, expire_sec: float) -> None:

@@ -28,6 +28,7 @@ from bmacdb.cli.history_options import (
     progress,
     say,
 )
+from bmacdb.cli.zone import Timezone, printing_zone
 
 if TYPE_CHECKING:
     from bmacdb.archive.download import Fetched
@@ -52,6 +53,7 @@ def list_(
     proxy: Proxy = None,
     format: Format = "table",
     output: Output = None,
+    timezone: Timezone = None,
 ) -> None:
     """What the archive has of a feed: its symbols, those included that trade no more, or its files."""
     import pyarrow as pa
@@ -60,6 +62,7 @@ def list_(
     from bmacdb.clock import from_ms
 
     check_output(format, output)
+    zone = printing_zone(timezone, db.parent)
     wanted = choice(feed, symbols, start, end, db, mirror)
 
     async def ask() -> pa.Table:
@@ -88,7 +91,7 @@ def list_(
         )
         return pa.Table.from_pylist(rows, schema)
 
-    emit(asyncio.run(ask()), format, output)
+    emit(asyncio.run(ask()), format, output, zone=zone)
 
 
 def download(

@@ -26,6 +26,7 @@ from bmacdb.cli.history_options import (
     progress,
     say,
 )
+from bmacdb.cli.zone import Timezone, printing_zone
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,6 +49,7 @@ def gaps(
     db: Database = Path("bmac.duckdb"),
     format: Format = "table",
     output: Output = None,
+    timezone: Timezone = None,
 ) -> None:
     """Every missing bar between a symbol's listing and its delisting.
 
@@ -63,6 +65,7 @@ def gaps(
     from bmacdb.store.reader import connect
 
     check_output(format, output)
+    zone = printing_zone(timezone, db.parent)
     wanted = choice(feed, symbols, start, end, db, None)
     with connect(db) as reader:
         found = recorded_feed(reader, wanted.feed)
@@ -85,7 +88,7 @@ def gaps(
         + [(name, pa.timestamp("ms", "UTC")) for name in ("gap_start", "gap_end")]
         + [("bars", pa.int64()), ("kind", pa.string()), ("reason", pa.string())]
     )
-    emit(pa.Table.from_pylist(rows, schema), format, output)
+    emit(pa.Table.from_pylist(rows, schema), format, output, zone=zone)
 
 
 def fill(
@@ -180,6 +183,7 @@ def verify(
     proxy: Proxy = None,
     format: Format = "table",
     output: Output = None,
+    timezone: Timezone = None,
 ) -> None:
     """Does the mirror agree with its source, and the record with the mirror? And where did sources disagree before?
 
@@ -189,10 +193,11 @@ def verify(
     from bmacdb.cli.output import check_output, emit
 
     check_output(format, output)
+    zone = printing_zone(timezone, db.parent)
     wanted = choice(feed, symbols, start, end, db, mirror)
     checked = _verified(wanted, offline, archive_url, rest_url, proxy)
     shown = [one for one in checked if everything or not one.agrees]
-    emit(_checked_table(shown), format, output)
+    emit(_checked_table(shown), format, output, zone=zone)
     bad = sum(not one.agrees for one in checked)
     say(f"{counted(len(checked), 'file')} of {wanted.feed.name} in {wanted.mirror.root}: {bad or 'none'} to look at")
     for line in _disagreements(wanted):
@@ -290,6 +295,7 @@ def split(
     db: Database = Path("bmac.duckdb"),
     format: Format = "table",
     output: Output = None,
+    timezone: Timezone = None,
 ) -> None:
     """Symbols whose name was used again, and the parts they fall into; or the candles of one part.
 
@@ -305,6 +311,7 @@ def split(
     from bmacdb.store.reader import connect
 
     check_output(format, output)
+    zone = printing_zone(timezone, db.parent)
     if filled and name is None:
         raise UsageError("--fill is for the candles of a part: say which with --name.")
     wanted = choice(feed, symbols, None, None, db, None)
@@ -312,7 +319,7 @@ def split(
     with connect(db) as reader:
         if name is not None:
             candles = split_candles(reader, name, feed=wanted.feed, fill=filled, thresholds=thresholds)
-            emit(candles, format, output)
+            emit(candles, format, output, zone=zone)
             return
         reader.check_symbols(wanted.symbols or (), wanted.feed.name)
         parts = find_parts(reader, wanted.feed, symbols=wanted.symbols, thresholds=thresholds)
@@ -332,7 +339,7 @@ def split(
         + [(column, pa.timestamp("ms", "UTC")) for column in ("start", "end")]
         + [("pause_days", pa.float64()), ("move", pa.float64())]
     )
-    emit(pa.Table.from_pylist(rows, schema), format, output)
+    emit(pa.Table.from_pylist(rows, schema), format, output, zone=zone)
 
 
 def add(history: typer.Typer) -> None:

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
@@ -43,11 +43,18 @@ def check_output(format: str, output: Path | None) -> None:
         raise UsageError(f"-o {output}: directory {output.parent} does not exist. Create it first.")
 
 
-def emit(tables: pa.Table | Iterable[pa.Table], format: str = "table", output: Path | None = None) -> None:
+def emit(
+    tables: pa.Table | Iterable[pa.Table],
+    format: str = "table",
+    output: Path | None = None,
+    *,
+    zone: tzinfo | None = UTC,
+) -> None:
     """Write a table, or the pieces of one (at least one piece), to `output` (stdout when None). A file appears whole or
     not at all.
 
-    Times are ISO 8601 in UTC. Raises UsageError as `check_output` does, Unwritable when the disk refuses.
+    Times are ISO 8601 with their offset, in `zone` (the machine's when None) in tables for eyes and in UTC in all other
+    formats. Raises UsageError as `check_output` does, Unwritable when the disk refuses.
     """
     import pyarrow as pa
 
@@ -55,14 +62,14 @@ def emit(tables: pa.Table | Iterable[pa.Table], format: str = "table", output: P
     pieces = iter([tables] if isinstance(tables, pa.Table) else tables)
     first = next(pieces)  # what fails here has touched no file
     if output is None and format == "table":
-        _print_table(pa.concat_tables([first, *pieces]))
+        _print_table(pa.concat_tables([first, *pieces]), zone)
     elif output is not None:
         with _replacing(output) as sink:
-            _write(chain([first], pieces), first.schema, format, sink, to_file=True)
+            _write(chain([first], pieces), first.schema, format, sink, zone, to_file=True)
     else:
         sys.stdout.flush()
         # Bytes, so that names in Chinese survive whatever encoding the console has.
-        _write(chain([first], pieces), first.schema, format, sys.stdout.buffer, to_file=False)
+        _write(chain([first], pieces), first.schema, format, sys.stdout.buffer, zone, to_file=False)
         sys.stdout.buffer.flush()
 
 
@@ -80,11 +87,13 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
-def _write(pieces: Iterable[pa.Table], schema: pa.Schema, format: str, sink: IO[bytes], *, to_file: bool) -> None:
+def _write(
+    pieces: Iterable[pa.Table], schema: pa.Schema, format: str, sink: IO[bytes], zone: tzinfo | None, *, to_file: bool
+) -> None:
     import pyarrow as pa
 
     if format == "table":
-        sink.write("".join(line + "\n" for line in _aligned(pa.concat_tables(pieces))).encode())
+        sink.write("".join(line + "\n" for line in _aligned(pa.concat_tables(pieces), zone)).encode())
     elif format == "csv":
         for number, piece in enumerate(pieces):
             _write_csv(piece, sink, head=number == 0)
@@ -167,7 +176,7 @@ def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, zone: tzinfo | None) -> str:
     """A value for eyes: one line, no more digits than mean something."""
     match value:
         case None:
@@ -179,27 +188,27 @@ def _cell(value: Any) -> str:
         case Decimal():
             return f"{value.normalize():f}"
         case datetime():
-            shown = value.astimezone(UTC) if value.tzinfo else value
+            shown = value.astimezone(zone) if value.tzinfo else value
             return shown.isoformat(sep=" ", timespec="milliseconds" if shown.microsecond else "seconds")
         case list():
-            return ", ".join(_cell(item) for item in value)
+            return ", ".join(_cell(item, zone) for item in value)
         case _:
             text = value if isinstance(value, str) else _text(_plain(value))
             return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
-def _columns(table: pa.Table) -> tuple[list[list[str]], list[bool]]:
+def _columns(table: pa.Table, zone: tzinfo | None) -> tuple[list[list[str]], list[bool]]:
     import pyarrow as pa
 
-    cells = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
+    cells = [[_cell(value, zone) for value in column.to_pylist()] for column in table.columns]
     kinds = pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal
     return cells, [any(kind(column.type) for kind in kinds) for column in table.columns]
 
 
-def _aligned(table: pa.Table) -> Iterator[str]:
+def _aligned(table: pa.Table, zone: tzinfo | None) -> Iterator[str]:
     from rich.cells import cell_len  # a Chinese sign is two columns wide
 
-    columns, right = _columns(table)
+    columns, right = _columns(table, zone)
     widths = [max(map(cell_len, [name, *cells])) for name, cells in zip(table.column_names, columns, strict=True)]
 
     def line(cells: list[str]) -> str:
@@ -214,9 +223,9 @@ def _aligned(table: pa.Table) -> Iterator[str]:
         yield line(list(row))
 
 
-def _print_table(table: pa.Table) -> None:
+def _print_table(table: pa.Table, zone: tzinfo | None) -> None:
     if not sys.stdout.isatty():
-        _print_aligned(table)
+        _print_aligned(table, zone)
         return
     from rich.console import Console
     from rich.measure import Measurement
@@ -225,7 +234,7 @@ def _print_table(table: pa.Table) -> None:
 
     more = table.num_rows - _TERMINAL_ROWS
     table = table.slice(0, _TERMINAL_ROWS)
-    columns, right = _columns(table)
+    columns, right = _columns(table, zone)
     shown = Table(header_style="bold")
     for name, to_right in zip(table.column_names, right, strict=True):
         shown.add_column(Text(name), justify="right" if to_right else "left", no_wrap=True)
@@ -233,15 +242,15 @@ def _print_table(table: pa.Table) -> None:
         shown.add_row(*map(Text, row))
     console = Console(file=sys.stdout)
     if Measurement.get(console, console.options.update(max_width=100_000), shown).maximum > console.width:
-        _print_aligned(table)  # whole cells that the terminal folds are better than cut ones
+        _print_aligned(table, zone)  # whole cells that the terminal folds are better than cut ones
     else:
         console.print(shown)
     if more > 0:
         print(f"… and {more} more rows: ask for fewer, or give -o FILE or a pipe.", file=sys.stderr)
 
 
-def _print_aligned(table: pa.Table) -> None:
+def _print_aligned(table: pa.Table, zone: tzinfo | None) -> None:
     encoding = sys.stdout.encoding or "utf-8"
-    for line in _aligned(table):
+    for line in _aligned(table, zone):
         sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     sys.stdout.flush()

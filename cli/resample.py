@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from bmacdb.cli.zone import Timezone, printing_zone
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,6 +43,7 @@ def resample(
     db: Annotated[Path, typer.Option(metavar="FILE", help="The database.")] = Path("bmac.duckdb"),
     format: Annotated[str, typer.Option(metavar="NAME", help="table, csv, json, parquet or arrow.")] = "table",
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="[default: stdout]")] = None,
+    timezone: Timezone = None,
 ) -> None:
     """Make bars of a longer interval at every offset: only those of which every part is there.
 
@@ -49,6 +53,7 @@ def resample(
     from bmacdb.store.reader import connect
 
     check_output(format, output)
+    zone = printing_zone(timezone, db.parent)
     names = None if symbols is None else [name.strip().upper() for name in symbols.split(",") if name.strip()]
     with connect(db) as reader:
         resampling = _chosen(reader, to, source, feed, _minutes(offsets))
@@ -56,11 +61,14 @@ def resample(
             reader.check_symbols(names, resampling.feed.name)
         span = _span(reader, resampling, start, end)
         if not store:
-            emit(_made(reader, resampling, span, names), format, output)
+            emit(_made(reader, resampling, span, names), format, output, zone=zone)
             return
     if store:
         made = _keep(db, resampling, span, names)
-        print(f"{resampling.name}: {made} bars from {_shown(span[0])} to {_shown(span[1])} kept.", file=sys.stderr)
+        print(
+            f"{resampling.name}: {made} bars from {_shown(span[0], zone)} to {_shown(span[1], zone)} kept.",
+            file=sys.stderr,
+        )
 
 
 def _minutes(text: str | None) -> list[int] | None:
@@ -168,10 +176,10 @@ def _keep(db: Path, resampling: Resampling, span: tuple[int, int], symbols: list
     return asyncio.run(work())
 
 
-def _shown(ms: int) -> str:
+def _shown(ms: int, zone: tzinfo | None) -> str:
     from bmacdb.clock import from_ms
 
-    return f"{from_ms(ms):%Y-%m-%d %H:%M}"
+    return from_ms(ms).astimezone(zone).isoformat(sep=" ", timespec="minutes")
 
 
 def register(app: typer.Typer) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from bmacdb.cli.zone import Timezone, printing_zone
 
 if TYPE_CHECKING:
     from bmacdb.store.reader import Reader
@@ -28,6 +31,7 @@ def sql(
         float | None,
         typer.Option(metavar="SECONDS", help="Wait no longer for it [default: until it comes]."),
     ] = None,
+    timezone: Timezone = None,
 ) -> None:
     """Ask the database, whether a recorder has it open or not.
 
@@ -35,21 +39,22 @@ def sql(
     one feed as `usdt_perp_5m.candles`; views are `latest_candles`, `readiness`, `latency`, `coverage`.
     """
     if query is None and sys.stdin.isatty():
-        raise typer.Exit(_shell(db))
+        raise typer.Exit(_shell(db, timezone))
     from bmacdb.cli.output import check_output, emit
     from bmacdb.store.reader import connect
 
     check_output(format, output)
+    zone = printing_zone(timezone, db.parent)
     text = sys.stdin.read() if query in (None, "-") else query
     assert text is not None
     if not text.strip():
         return  # nothing was asked
     with connect(db) as reader:
         table = reader.sql(text, timeout=_UNTIL_CTRL_C if timeout is None else timeout).arrow()
-    emit(table, format, output)
+    emit(table, format, output, zone=zone)
 
 
-def _shell(db: Path) -> int:
+def _shell(db: Path, timezone: str | None) -> int:
     from bmacdb.cli.shell import find_shell, open_shell
     from bmacdb.errors import NothingToRead
     from bmacdb.store import sidefile
@@ -64,12 +69,12 @@ def _shell(db: Path) -> int:
             "The DuckDB shell is not installed (pip install 'bmacdb[shell]'); a plain prompt instead.", file=sys.stderr
         )
         with connect(db) as reader:
-            return _prompt(reader)
+            return _prompt(reader, printing_zone(timezone, db.parent))
     with connect(db) as reader:
         return open_shell(shell, reader, live)
 
 
-def _prompt(reader: Reader) -> int:
+def _prompt(reader: Reader, zone: tzinfo | None) -> int:
     from bmacdb.cli.output import emit
     from bmacdb.errors import BmacdbError
 
@@ -92,7 +97,7 @@ def _prompt(reader: Reader) -> int:
         if not line.rstrip().endswith(";"):
             continue
         try:
-            emit(reader.sql("\n".join(lines), timeout=_UNTIL_CTRL_C).arrow())
+            emit(reader.sql("\n".join(lines), timeout=_UNTIL_CTRL_C).arrow(), zone=zone)
         except BmacdbError as error:
             print(f"Error: {error}", file=sys.stderr)
         except KeyboardInterrupt:

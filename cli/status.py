@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from bmacdb.cli.zone import Timezone, printing_zone
 
 if TYPE_CHECKING:
     from bmacdb.store.status import FeedStatus, Status
@@ -21,6 +24,7 @@ def status(
     db: Annotated[Path, typer.Option(metavar="FILE", help="The database.")] = Path("bmac.duckdb"),
     watch: Annotated[bool, typer.Option("--watch", help="Look again every 2 seconds, until Ctrl-C.")] = False,
     format: Annotated[str, typer.Option(metavar="NAME", help="table or json.")] = "table",
+    timezone: Timezone = None,
 ) -> None:
     """Readiness, latency, gaps, sockets, weight, size: of a live recorder and of a file at rest.
 
@@ -33,6 +37,7 @@ def status(
     formats = ("table", "json")
     if format not in formats:
         raise UsageError(f"--format {format!r} is not one of table, json.{did_you_mean(format, formats)}")
+    zone = printing_zone(timezone, db.parent)
     with Watcher(db) as watcher:
         while True:
             try:
@@ -42,13 +47,13 @@ def status(
                     raise
                 typer.echo(f"Error: {error}", err=True)
             else:
-                _show(found, format, watch=watch)
+                _show(found, format, zone, watch=watch)
                 if not watch:
                     raise typer.Exit(0 if found.healthy else 1)
             time.sleep(2.0)
 
 
-def _show(found: Status, format: str, *, watch: bool) -> None:
+def _show(found: Status, format: str, zone: tzinfo | None, *, watch: bool) -> None:
     if format == "json":
         typer.echo(json.dumps(found.plain(), ensure_ascii=False, indent=None if watch else 2))
         return
@@ -56,11 +61,11 @@ def _show(found: Status, format: str, *, watch: bool) -> None:
         from rich.console import Console
 
         Console().clear()
-    typer.echo(render(found))
+    typer.echo(render(found, zone))
 
 
-def render(found: Status) -> str:
-    """The state as lines for eyes."""
+def render(found: Status, zone: tzinfo | None = UTC) -> str:
+    """The state as lines for eyes; times are in `zone` (the machine's when None)."""
     lines = [f"{found.database}: {_recorder(found)}"]
     details = [f"file {_bytes(found.bytes)}", f"log {_bytes(found.wal_bytes)}"]
     if found.rss_bytes is not None:
@@ -78,7 +83,7 @@ def render(found: Status) -> str:
         heard = "" if at["delivers"] else " (no candle yet)"
         lines.append(f"  {market}: {at['rest']}, {at['stream']}{heard}")
     for feed in found.feeds:
-        lines += ["", *_feed(feed, found.now_ms)]
+        lines += ["", *_feed(feed, found.now_ms, zone)]
     return "\n".join(lines)
 
 
@@ -89,16 +94,16 @@ def _recorder(found: Status) -> str:
     return f"{found.state}, process {found.pid}, version {found.version}{uptime}"
 
 
-def _feed(feed: FeedStatus, now_ms: int) -> list[str]:
+def _feed(feed: FeedStatus, now_ms: int, zone: tzinfo | None) -> list[str]:
     mark = "  LATE" if feed.late else "  HALTED: nothing of it trades at the exchange" if feed.halted else ""
     lines = [f"{feed.feed}{mark}"]
     if feed.run_time_ms is None:
         lines.append("  no run time yet")
     else:
-        lines.append(f"  run time   {_time(feed.run_time_ms)}  {feed.ready}/{feed.expected} ready")
+        lines.append(f"  run time   {_time(feed.run_time_ms, zone)}  {feed.ready}/{feed.expected} ready")
     if feed.complete_run_time_ms is not None:
         ago = _span((now_ms - feed.complete_run_time_ms) / 1000)
-        lines.append(f"  complete   {_time(feed.complete_run_time_ms)}  {ago} ago")
+        lines.append(f"  complete   {_time(feed.complete_run_time_ms, zone)}  {ago} ago")
     if feed.stragglers:
         more = len(feed.stragglers) - _NAMES
         names = ", ".join(feed.stragglers[:_NAMES]) + (f" and {more} more" if more > 0 else "")
@@ -119,10 +124,10 @@ def _feed(feed: FeedStatus, now_ms: int) -> list[str]:
     return lines
 
 
-def _time(ms: int) -> str:
+def _time(ms: int, zone: tzinfo | None) -> str:
     from bmacdb.clock import from_ms
 
-    return f"{from_ms(ms):%Y-%m-%d %H:%M:%S} UTC"
+    return from_ms(ms).astimezone(zone).isoformat(sep=" ", timespec="seconds")
 
 
 def _span(seconds: float) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from difflib import get_close_matches
+from datetime import datetime, tzinfo
 
 import numpy as np
 import pyarrow as pa
 
-from bmacdb.clock import Clock, SystemClock, format_ms, from_ms
+from bmacdb.clock import format_ms, from_ms
 from bmacdb.errors import UsageError
 from bmacdb.factors import Call, bind
 from bmacdb.factors.library import Library, Plan
@@ -19,8 +18,9 @@ from bmacdb.factors.run import way
 from bmacdb.kit.calculators import late_symbols
 from bmacdb.kit.engine import compute_plan
 from bmacdb.kit.source import Source
-from bmacdb.kit.times import ZONE, run_time_ms
+from bmacdb.kit.times import run_time_ms
 from bmacdb.kit.ways import tried
+from bmacdb.store.reader import Reader
 
 __all__ = ["Market", "MarketTable", "describe"]
 
@@ -37,11 +37,13 @@ class MarketTable:
 
 @dataclass(slots=True)
 class Market:
-    """The factors of `plan`, for `symbols` or all. A factor's traceback and a warning are told once."""
+    """The factors of `plan`, for `symbols` or all. A factor's traceback and a warning are told once; the times in what
+    is told are in `zone` (the machine's when None)."""
 
     source: Source
     plan: Plan
     symbols: Sequence[str] | None = None
+    zone: tzinfo | None = None
     _told: set[object] = field(default_factory=set)
 
     def at(self, run_time: datetime) -> MarketTable:
@@ -54,22 +56,21 @@ class Market:
             missing = [name for name in self.symbols if name not in set(result.frame["symbol"])]
             if len(missing) == len(self.symbols):
                 raise UsageError(
-                    f"{self.source.schema} has no candle of {', '.join(missing)} at {format_ms(run_ms, ZONE)}."
-                    f"{self._nearest(missing[0])}"
+                    f"{self.source.schema} has no candle of {', '.join(missing)} at {format_ms(run_ms, self.zone)}."
                 )
             late = tuple(missing)
         elif not len(result.frame):
             newest = self.source.latest_run_time_ms()
             raise UsageError(
-                f"{self.source.schema} has no candle at run time {format_ms(run_ms, ZONE)}: the newest complete one is "
-                f"{format_ms(newest, ZONE)}."
+                f"{self.source.schema} has no candle at run time {format_ms(run_ms, self.zone)}: the newest complete "
+                f"one is {format_ms(newest, self.zone)}."
             )
         failures = tuple(grouped(result.failures).values())
         told = [f"Warning: {text}" for text in result.warnings if text not in self._told]
         told += [str(failure) for failure in failures if failure.call not in self._told]
         self._told |= {*result.warnings, *(failure.call for failure in failures)}
         if late:
-            told.append(f"{len(late)} symbols have no candle at {format_ms(run_ms, ZONE)}: {', '.join(late[:20])}")
+            told.append(f"{len(late)} symbols have no candle at {format_ms(run_ms, self.zone)}: {', '.join(late[:20])}")
         columns = {
             "run_time": pa.array([from_ms(run_ms)] * len(result.frame), pa.timestamp("ms", "UTC")),
             "symbol": pa.array(result.frame["symbol"].tolist(), pa.string()),
@@ -79,31 +80,27 @@ class Market:
             columns[name] = pa.array(values, mask=np.isnan(values))
         return MarketTable(pa.table(columns), failures, late, tuple(told))
 
-    def _nearest(self, symbol: str) -> str:
-        found = self.source.ask(f'SELECT DISTINCT symbol FROM "{self.source.schema}".candles')
-        known = {name.lower(): name for name in found.column("symbol").to_pylist()}
-        near = get_close_matches(symbol.lower(), known, n=1)
-        return f" Did you mean {known[near[0]]}?" if near else ""
+    def watch(self, expire_sec: float) -> Iterator[MarketTable]:
+        """A table at each run time from the next on, as soon as the market is complete, or `expire_sec` after it.
 
-    def watch(self, expire_sec: float, *, clock: Clock | None = None) -> Iterator[MarketTable]:
-        """A table at each run time from the next on, as soon as the market is complete, or `expire_sec` after it."""
-        clock = clock or SystemClock()
-        wait = getattr(self.source.connection, "wait_ready_blocking", None)
-        if wait is None:
+        The recorder's clock counts, which may be that of a stand-in exchange.
+        """
+        reader = self.source.connection
+        if not isinstance(reader, Reader):
             raise UsageError("watching needs a connection of bmacdb.connect, which tells when the market is complete.")
-        run_ms = self.source.interval.boundary_after(clock.now_ms())
+        run_ms = self.source.interval.boundary_after(reader.now_ms())
         while True:
-            readiness = wait(from_ms(run_ms), timeout=expire_sec, feed=self.source.schema)
+            readiness = reader.wait_ready_blocking(from_ms(run_ms), timeout=expire_sec, feed=self.source.schema)
             try:
                 found = self.at(from_ms(run_ms))
             except UsageError as exc:  # no candle at all: the recorder may be starting, the next may come
                 found = MarketTable(pa.table({"run_time": [], "symbol": []}), (), readiness.late, (str(exc),))
             head = "complete" if readiness else f"not complete after {expire_sec:g} s"
-            line = f"Run time {format_ms(run_ms, ZONE)}: {head}, {found.table.num_rows} symbols computed."
+            line = f"Run time {format_ms(run_ms, self.zone)}: {head}, {found.table.num_rows} symbols computed."
             if found.table.num_columns > 2:
                 yield MarketTable(found.table, found.failures, found.late, (line, *found.told))
             # What was missed while computing is not made up for: the newest is wanted.
-            run_ms = max(self.source.interval.next(run_ms), self.source.interval.floor(clock.now_ms()))
+            run_ms = max(self.source.interval.next(run_ms), self.source.interval.floor(reader.now_ms()))
 
 
 def describe(library: Library, name: str) -> dict[str, str]:

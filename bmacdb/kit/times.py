@@ -58,8 +58,9 @@ def run_time_ms(run_time: datetime, interval: Interval) -> int:
     ms = _aware_ms(run_time)
     if not interval.on_grid(ms):
         before = interval.floor(ms)
+        near = [from_ms(one).astimezone(run_time.tzinfo) for one in (before, interval.next(before))]
         raise UsageError(
             f"run time {run_time.isoformat()} is no boundary of {interval.name}: the nearest are "
-            f"{from_ms(before).isoformat()} and {from_ms(interval.next(before)).isoformat()}."
+            f"{near[0].isoformat()} and {near[1].isoformat()}."
         )
     return ms

@@ -4,7 +4,8 @@ A message is a topic and a JSON object. Topics:
 
     ready/FEED       {"run_time_ms", "items": [...]}     committed just now
     complete/FEED    {"run_time_ms", "items": [...] or null}   the whole market is there; null: look which it is
-    beat             {"now_ms", "complete": {FEED: newest complete run_time_ms}}   once a second
+    beat             {"now_ms", "rate", "complete": {FEED: newest complete run_time_ms}}   once a second; `rate` is how
+                     much faster than this machine's the exchange's clock runs, which is 1 but for a stand-in
     info             what the recorder tells of itself; once a second
 
 What an event says is committed. But one may be lost (a subscriber joins late, a queue is full), so a reader looks into
@@ -77,9 +78,9 @@ class Publisher:
         for old in sorted(known)[:-_RUNS_KEPT]:
             del known[old]
 
-    def beat(self, now_ms: int, info: Mapping[str, object]) -> None:
+    def beat(self, now_ms: int, info: Mapping[str, object], *, rate: float = 1.0) -> None:
         """The sign of life."""
-        self._send(BEAT, {"now_ms": now_ms, "complete": self._complete})
+        self._send(BEAT, {"now_ms": now_ms, "rate": rate, "complete": self._complete})
         self._send(INFO, info)
 
     def _send(self, topic: str, body: Mapping[str, object]) -> None:

@@ -21,6 +21,7 @@ from bmacdb.clock import Clock, SystemClock, from_ms, to_ms
 from bmacdb.errors import FileHeld, NothingToRead, QueryTooSlow, UsageError, did_you_mean
 from bmacdb.sql import queries
 from bmacdb.store import sidefile
+from bmacdb.store.events import BEAT, Subscription
 from bmacdb.store.link import LinkLost, LiveLink, ask_file
 from bmacdb.store.literals import bind
 from bmacdb.store.result import Result
@@ -30,6 +31,7 @@ from bmacdb.symbols import base_name, check_symbols
 __all__ = ["Reader", "Readiness", "Result", "connect"]
 
 _MOST_CANDLES = 2**31
+_BEAT_S = 2.5  # beats come every second
 _TAKEOVER_S = 5.0  # a recorder that starts has the file some moments before it answers
 
 
@@ -89,6 +91,19 @@ class Reader:
     def live(self) -> bool:
         """Whether a recorder is alive now."""
         return sidefile.find(self.path) is not None
+
+    def now_ms(self) -> int:
+        """The exchange's time in milliseconds of UTC: that of the live recorder, which tells it once a second;
+        without a recorder, that of the reader's own clock."""
+        live = sidefile.find(self.path)
+        if live is None:
+            return self._clock.now_ms()
+        events = Subscription(live.events_address, (BEAT,))
+        try:
+            event = events.receive(_BEAT_S)
+        finally:
+            events.close()
+        return self._clock.now_ms() if event is None else int(event[1]["now_ms"])
 
     # Asking
 

@@ -21,7 +21,7 @@ from typing import TypeVar
 import duckdb
 
 from bmacdb import __version__
-from bmacdb.clock import Clock
+from bmacdb.clock import Clock, ServerClock
 from bmacdb.errors import StoreError
 from bmacdb.model import Batch
 from bmacdb.store import guard, sidefile
@@ -154,7 +154,8 @@ class Server:
 
     async def _beat(self) -> None:
         while True:
-            self._publisher.beat(self._clock.now_ms(), self._info())
+            rate = self._clock.rate if isinstance(self._clock, ServerClock) else 1.0
+            self._publisher.beat(self._clock.now_ms(), self._info(), rate=rate)
             await asyncio.sleep(BEAT_SECONDS)
 
     async def close(self) -> None:

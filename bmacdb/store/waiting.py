@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -70,6 +70,7 @@ class Waiter:
         self._run_time_ms, self._symbols = run_time_ms, symbols
         self._started = monotonic()
         self._ahead_ms = max(0, run_time_ms - clock.now_ms())
+        self._timeout = timeout
         self._deadline = self._started + timeout
         self._given_up = threading.Event()
         self._feed = ""
@@ -181,17 +182,24 @@ class Waiter:
         topic, body = event
         self._heard = monotonic()
         if topic == BEAT:
+            self._follow(body)
             newest = body["complete"].get(self._feed, 0)
             if not self._joined or newest == self._run_time_ms != self._told_complete:
                 self._told_complete = newest
                 self._joined, self._look_at = True, self._heard
-        elif body["run_time_ms"] == self._run_time_ms:
+        elif topic.partition("/")[2] == self._feed and body["run_time_ms"] == self._run_time_ms:
             items = body["items"]
             if items is None:
                 self._look_at = self._heard
             else:  # it is committed: no need to ask, which fifty at once would do
                 self._ready.update(items)
                 self._complete = self._symbols is None or self._symbols <= self._ready
+
+    def _follow(self, beat: Mapping[str, Any]) -> None:
+        """The recorder's clock says when the run time is: that of a stand-in may be shifted, or run faster."""
+        ahead_ms = self._run_time_ms - beat["now_ms"]
+        if 0 < ahead_ms <= _longest_ms(self._feed):
+            self._deadline = self._heard + ahead_ms / 1000 / beat.get("rate", 1.0) + self._timeout
 
     def _told(self) -> Readiness:
         ready = self._ready - {EXGINFO_ITEM, FUNDING_ITEM}

@@ -10,6 +10,7 @@ from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -46,6 +47,16 @@ def test_a_pipe_gets_aligned_plain_text(capsysbinary: pytest.CaptureFixture[byte
         "BTCUSDT       2026-11-23 15:10:00+00:00  66538.2         12  0.01  A, B",
         "币安人生USDT                                 nan",
     ]
+
+
+def test_tables_for_eyes_are_in_the_zone_that_was_asked_for(tmp_path: Path) -> None:
+    """With its offset, the same in all cells, on the console and in a file; what programs read stays in UTC."""
+    zone = ZoneInfo("Asia/Shanghai")
+    emit(TABLE, "table", tmp_path / "t.txt", zone=zone)
+    assert "2026-11-23 23:10:00+08:00" in (tmp_path / "t.txt").read_text("utf-8")
+    for format in ("csv", "json"):
+        emit(TABLE, format, tmp_path / "t", zone=zone)
+        assert "2026-11-23T15:10:00+00:00" in (tmp_path / "t").read_text("utf-8")
 
 
 def test_a_terminal_gets_a_drawn_table(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,16 @@ async def test_sql_asks_the_live_recorder(served: Served) -> None:  # noqa: F811
     assert served.server.live.token not in err
 
 
+async def test_status_and_sql_print_times_in_one_zone(served: Served) -> None:  # noqa: F811
+    """That of --timezone, with its offset."""
+    asked = ("--db", str(served.path), "--timezone", "Asia/Shanghai")
+    _, out, _ = await run(*BMACDB, "status", *asked)
+    assert out.count("+08:00") == 2
+    assert "UTC" not in out
+    _, out, _ = await run(*BMACDB, "sql", "SELECT max(run_time) AS newest FROM runs", *asked)
+    assert out.splitlines()[1].endswith("+08:00")
+
+
 async def test_sql_asks_the_file_at_rest(served: Served, tmp_path: Path) -> None:  # noqa: F811
     """The same without a recorder; a file that is not there is an error."""
     await served.server.close()

@@ -65,22 +65,33 @@ async def test_a_table_leaves_as_one_file_or_one_for_each_symbol(tmp_path: Path)
         assert len(pd.read_parquet(tmp_path / "per" / f"{symbol}.parquet")) == 3
 
 
-async def test_a_good_file_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None:
+def test_a_good_file_is_not_replaced_by_an_empty_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A typo in a symbol, and times without candles, are errors, and the file that was there stays as it was."""
-    store = await recorded(tmp_path / "bmac.duckdb", runs=3)
-    await store.close()
-    assert bmacdb(tmp_path, "export", "btc.csv", "--symbols", "BTCUSDT").returncode == 0
+
+    async def fill() -> None:
+        await (await recorded(tmp_path / "bmac.duckdb", runs=3)).close()
+
+    def export(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["export", *arguments])
+        return int(ended.value.code or 0), capsys.readouterr().err
+
+    asyncio.run(fill())
+    monkeypatch.chdir(tmp_path)
+    assert export("btc.csv", "--symbols", "BTCUSDT")[0] == 0
     good = (tmp_path / "btc.csv").read_bytes()
-    for arguments, status, told in (
+    for arguments, expected, told in (
         (("btc.csv", "--symbols", "BTCUSTD"), 2, "usdt_perp_5m has no symbol BTCUSTD (did you mean BTCUSDT?)"),
         (("btc.csv", "--symbols", "BTCUSDT,XX"), 2, "no symbol XX"),
         (("btc.csv", "--symbols", "BTCUSDT", "--start", "2030-01-01"), 1, "nothing was written"),
         (("per", "--per-symbol", "--symbols", "BTCUSTD"), 2, "did you mean BTCUSDT?"),
         (("out", "--layout", "bmac", "--symbols", "BTCUSTD"), 2, "did you mean BTCUSDT?"),
     ):
-        done = bmacdb(tmp_path, "export", *arguments)
-        assert done.returncode == status, done.stderr
-        assert told in done.stderr
+        status, message = export(*arguments)
+        assert status == expected, message
+        assert told in message
     assert (tmp_path / "btc.csv").read_bytes() == good
     assert set(os.listdir(tmp_path)) == {"bmac.duckdb", "btc.csv"}
 

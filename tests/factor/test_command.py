@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pyarrow.parquet as pq
 import pytest
@@ -97,7 +99,7 @@ def test_the_factor_set_may_stand_in_the_file(home: Path, capsys: pytest.Capture
         (["--factor", "PctChg:5", "--run-time", "yesterday"], "neither `latest` nor an ISO time"),
         (["--factor", "PctChg:5", "--run-time", "2026-01-01T02:01"], "no boundary of 5m"),
         (["--factor", "PctChg:5", "--run-time", "2027-01-01"], "no candle at run time"),
-        (["--factor", "PctChg:5", "--symbol", "AUSTD"], "Did you mean AUSDT?"),
+        (["--factor", "PctChg:5", "--symbol", "AUSTD"], "did you mean AUSDT"),
         (["--factor", "PctChg:5", "--sort", "PctChg_6"], "Did you mean"),
         (["--factor", "PctChg:5", "--feed", "usdt_perp_1h"], "usdt_perp_5m"),
         (["--factor", "PctChg:5", "--format", "xml"], "xml"),
@@ -112,6 +114,43 @@ def test_wrong_usage_ends_with_2_and_a_remedy(
     told = capsys.readouterr()
     assert told.out == ""
     assert says in told.err
+
+
+def test_a_symbol_that_is_not_there_is_refused_beside_one_that_is(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The nearest name is told, and the file that was there stays as it was."""
+    target = home / "out.csv"
+    target.write_text("good")
+    asked = ("--factor", "PctChg:3", "--symbol", "AUSDT", "--symbol", "BUSTD", "--format", "csv", "-o", target)
+    assert _run(home, *asked) == 2
+    assert "usdt_perp_5m has no symbol BUSTD (did you mean BUSDT" in capsys.readouterr().err
+    assert target.read_text() == "good"
+
+
+def test_all_times_of_an_output_are_in_one_zone(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of --timezone, BMACDB_TIMEZONE or bmacdb.toml, in this order; what programs read stays in UTC."""
+
+    def times(*options: str) -> set[str]:
+        assert _run(home, "--factor", "PctChg:10", "--run-time", "2026-01-01T05:00Z", *options) == 0
+        told = capsys.readouterr()
+        return set(re.findall(r"2026-01-01[ T][0-9:.]+[+-][0-9:]+", told.out + told.err))
+
+    (home / "bmacdb.toml").write_text('timezone = "Asia/Tokyo"\n')
+    assert times() == {"2026-01-01 14:00:00+09:00"}
+    monkeypatch.setenv("BMACDB_TIMEZONE", "Asia/Shanghai")
+    assert times() == {"2026-01-01 13:00:00+08:00"}
+    assert times("--timezone", "Asia/Kolkata") == {"2026-01-01 10:30:00+05:30"}
+    assert times("--format", "csv") == {"2026-01-01T05:00:00+00:00"}
+    assert _run(home, "--factor", "PctChg:10", "--run-time", "2027-01-01") == 2
+    told = capsys.readouterr().err
+    assert "2027-01-01 08:00:00.000+08:00" in told
+    assert "2026-01-01 13:00:00.000+08:00" in told
+    assert _run(home, "--factor", "PctChg:10", "--timezone", "Asia/Shanghia") == 2
+    assert "--timezone" in (told := capsys.readouterr().err)
+    assert "Did you mean Asia/Shanghai?" in told
 
 
 def test_a_failing_factor_is_told_and_the_rest_printed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,22 +176,21 @@ def test_the_library_is_described(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 async def test_watching_computes_each_run_time_as_it_completes(tmp_path: Path) -> None:
-    """One table a period, with the line that says so."""
-    from bmacdb.clock import SystemClock
+    """One table a period by the recorder's clock, with the line that says so."""
     from bmacdb.store.serve import Server
 
     frames = [candles(name, BARS, seed=seed) for seed, name in enumerate(("AUSDT", "BUSDT"))]
     path = tmp_path / "bmac.duckdb"
     store = await stored(path, [frame.iloc[:-2] for frame in frames])
-    server = await Server.start(store, clock=SystemClock(), info=lambda: {"version": "test"})
     clock = ManualClock(START_MS + (BARS - 2) * STEP + 1_000)
+    server = await Server.start(store, clock=clock, info=lambda: {"version": "test"})
     seen: list[str] = []
     first = threading.Event()
 
     def watch() -> None:
-        with connect(path, clock=clock) as conn:
-            market = Market(Source.of(conn), Library().plan(["PctChg:5"]))
-            for place, found in enumerate(market.watch(1e9, clock=clock)):
+        with connect(path) as conn:
+            market = Market(Source.of(conn), Library().plan(["PctChg:5"]), zone=ZoneInfo("Asia/Shanghai"))
+            for place, found in enumerate(market.watch(1e9)):
                 seen.append(found.told[0])
                 assert found.table.column("symbol").to_pylist() == ["AUSDT", "BUSDT"]
                 first.set()

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+from pathlib import Path
 from time import monotonic
 
+import pyarrow as pa
 import pytest
 
-from bmacdb.clock import ManualClock, SystemClock
+from bmacdb.clock import ManualClock, ServerClock, SystemClock
 from bmacdb.errors import NothingToRead, UsageError
+from bmacdb.store import sidefile
 from bmacdb.store.events import BEAT, INFO, Publisher, Subscription, complete_topic, ready_topic
 from bmacdb.store.reader import Reader, connect
+from bmacdb.store.result import Result
 from bmacdb.store.serve import Server
+from bmacdb.store.waiting import Waiter
 from bmacdb.store.writer import Store
 from tests.reading.conftest import Served
 from tests.reading.feeding import FEED, FIRST_MS, MINUTE_MS, SYMBOLS, period
@@ -91,6 +97,53 @@ async def test_the_deadline_counts_from_the_run_time(served: Served) -> None:
         found = await reader.wait_ready(NEXT_MS, timeout=0.1)
     assert not found
     assert found.waited >= 0.55
+
+
+async def test_the_recorders_clock_says_when_the_run_time_is(tmp_path: Path) -> None:
+    """That of a stand-in exchange may be years from this machine's, and run faster."""
+    clock = ServerClock(rate=20.0)
+    store = await Store.open(tmp_path / "bmac.duckdb", clock=clock)
+    await store.add_feed(FEED, num_candles=100)
+    now = clock.monotonic()
+    clock.observe(NEXT_MS - 59_000, sent=now, received=now)
+    server = await Server.start(store, clock=clock, info=dict)
+    async with connect(store.path) as reader:
+        waiting = asyncio.create_task(reader.wait_ready(NEXT_MS, timeout=2.0))
+        await clock.sleep_until(NEXT_MS)  # three seconds, after which two more are left
+        batch = period(NEXT_MS)
+        await store.commit(batch)
+        server.announce(batch)
+        assert await waiting
+    await server.close()
+    await store.close()
+
+
+async def test_another_feeds_completeness_is_not_this_ones(tmp_path: Path) -> None:
+    """Topics are matched by their beginnings: what is made of a feed, as usdt_perp_1m_to_5m, has the feed's own."""
+    port, publisher = _publisher()
+    live = sidefile.Live(0, port, "", os.getpid(), sidefile.process_start(os.getpid()), 0, "test")
+    sidefile.write(tmp_path / "bmac.duckdb", live)
+    rows = Result(pa.table({"items": [[]], "complete_at": [None], "missing": [[]]}))
+
+    def ask(name: str, **_: object) -> Result:
+        return rows if name == "look" else Result(pa.table({"item": pa.array([], pa.string())}))
+
+    waiter = Waiter(
+        tmp_path / "bmac.duckdb",
+        ask,
+        lambda: "usdt_perp_1m",
+        run_time_ms=NEXT_MS,
+        symbols=None,
+        check=lambda _: None,
+        timeout=1.0,
+        clock=SystemClock(),
+    )
+    waiting = asyncio.create_task(waiter.wait())
+    while not waiting.done():
+        publisher._send(complete_topic("usdt_perp_1m_to_5m"), {"run_time_ms": NEXT_MS, "items": ["BTCUSDT"]})
+        await asyncio.sleep(0.05)
+    publisher.close()
+    assert not await waiting
 
 
 async def test_an_event_that_was_lost_is_made_up_for(served: Served) -> None:
@@ -177,7 +230,7 @@ def test_events_say_what_was_committed() -> None:
             assert event is not None
             if event[0] not in (BEAT, INFO) or event[1] in (
                 {"pid": 1},
-                {"now_ms": 7, "complete": {FEED.name: FIRST_MS}},
+                {"now_ms": 7, "rate": 1.0, "complete": {FEED.name: FIRST_MS}},
             ):
                 heard.append(event)
     finally:
@@ -187,7 +240,7 @@ def test_events_say_what_was_committed() -> None:
         (f"ready/{FEED.name}", {"run_time_ms": FIRST_MS, "items": ["BTCUSDT", "币安人生USDT"]}),
         (f"ready/{FEED.name}", {"run_time_ms": FIRST_MS, "items": list(SYMBOLS)}),
         (f"complete/{FEED.name}", {"run_time_ms": FIRST_MS, "items": ["BTCUSDT", "币安人生USDT", *SYMBOLS]}),
-        (BEAT, {"now_ms": 7, "complete": {FEED.name: FIRST_MS}}),
+        (BEAT, {"now_ms": 7, "rate": 1.0, "complete": {FEED.name: FIRST_MS}}),
         (INFO, {"pid": 1}),
     ]
 
