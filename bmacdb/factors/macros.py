@@ -135,4 +135,4 @@ def _bars(feed: Feed, name: str, fundings: Sequence[str]) -> str:
 
 if __name__ == "__main__":
     given_texts, given_feeds = json.load(sys.stdin.buffer)
-    print(json.dumps(macros(given_texts, list(map(parse_feed, given_feeds)))))
+    sys.stdout.write(json.dumps(macros(given_texts, list(map(parse_feed, given_feeds)))))
