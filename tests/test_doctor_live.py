@@ -67,8 +67,8 @@ async def test_every_question_is_answered_for_every_market(tmp_path: Path) -> No
     spot, usdt, coin = found
     assert spot.empty_funding is None
     assert usdt.empty_funding == coin.empty_funding == "HTTP 200, 2 bytes: []"
-    assert spot.paths["/stream"].frames > 0
-    assert usdt.paths["/market/stream"].frames > 0
+    for one, delivers in ((spot, "/stream"), (usdt, "/market/stream")):
+        assert any(path.endswith(delivers) and told.frames > 0 for path, told in one.paths.items()), one.paths.keys()
     text = report(found)
     assert "could not" not in text
     assert "`HTTP 200, 2 bytes: []`" in text

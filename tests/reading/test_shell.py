@@ -300,16 +300,16 @@ def converse(path: Path, lines: list[tuple[str, str]]) -> str:
         stdin=side, stdout=side, stderr=side, env={**os.environ, "TERM": "xterm", "HOME": str(path.parent)},
     )  # fmt: skip
     os.close(side)
-    told = ""
+    told, heard = "", b""
     try:
         for sign, keys in lines:
-            heard = b""
             while sign not in heard.decode(errors="replace"):
                 assert select.select([screen], [], [], 20)[0], (sign, heard)
                 heard += os.read(screen, 65536)
                 if heard.endswith(b"\x1b[6n"):  # where is the cursor?
                     os.write(screen, b"\x1b[1;1R")
-            told += heard.decode(errors="replace")
+            read, _, heard = heard.partition(sign.encode())  # what follows may hold the next sign already
+            told += read.decode(errors="replace")
             os.write(screen, keys.encode())
         assert process.wait(20) == 0
     finally:
