@@ -8,6 +8,8 @@ schemas that exist, functions that compute. It lives in a database in memory, so
 
 from __future__ import annotations
 
+import threading
+
 import duckdb
 
 from bmacdb.sql import queries
@@ -53,7 +55,15 @@ def install(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def refresh(connection: duckdb.DuckDBPyConnection) -> None:
-    """Bring the guard up to date with the tables and feeds that there are."""
+    """Bring the guard up to date with the tables, feeds and macros that there are."""
+    with _refreshing:  # of two at a time, the one that looked first could write last
+        _refresh(connection)
+
+
+_refreshing = threading.Lock()
+
+
+def _refresh(connection: duckdb.DuckDBPyConnection) -> None:
     place = connection.execute("SELECT lower(current_database())").fetchone()
     database = place[0] if place else ""
     there = connection.execute(
