@@ -33,13 +33,13 @@ from bmacdb.archive.load import Found, Totals, load
 from bmacdb.archive.sink import RecorderSink, open_sink
 from bmacdb.cli.lean import without_pandas
 from bmacdb.clock import ManualClock, SystemClock
-from bmacdb.exchange.simulated import SimulatedExchange
 from bmacdb.interval import MINUTE_MS
 from bmacdb.model import Candle, Source
 from bmacdb.recorder.decide import FeedState
 from bmacdb.recorder.dispatch import Dispatcher, FeedEdges
 from bmacdb.recorder.housekeeping import LARGE_WAL
 from bmacdb.recorder.messages import CandleClosed, Message, RowsOffered, Stop
+from bmacdb.simulated import SimulatedExchange
 from bmacdb.store import sidefile
 from bmacdb.store.intake import Intake, IntakeClient, Offer
 from bmacdb.store.writer import Store

@@ -16,8 +16,8 @@ from bmacdb.cli.rehearsal import StandIn, stand_in
 from bmacdb.config import load_settings
 from bmacdb.doctor.live import Findings, Weights, probe
 from bmacdb.doctor.report import clean, report
-from bmacdb.exchange.simulated import parse_fault
 from bmacdb.model import Candle, Market
+from bmacdb.simulated import parse_fault
 from bmacdb.symbols import parse_feed
 from tests.simulated.support import START_MS, running
 

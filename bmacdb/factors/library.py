@@ -46,14 +46,14 @@ class Plan:
 @cache
 def bundled_names() -> frozenset[str]:
     """The names of the bundled factors."""
-    places = files("bmacdb.factor").iterdir()
+    places = (files("bmacdb") / "factor").iterdir()
     return frozenset(place.name.removesuffix(".sql") for place in places if place.name.endswith(".sql"))
 
 
 @cache
 def bundled(name: str) -> Factor:
     """A bundled factor."""
-    return parse_factor(name, files("bmacdb.factor").joinpath(f"{name}.sql").read_text(encoding="utf-8"))
+    return parse_factor(name, files("bmacdb").joinpath("factor", f"{name}.sql").read_text(encoding="utf-8"))
 
 
 class Library:
@@ -198,7 +198,7 @@ def _folders(package: str) -> Sequence[Path]:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
         return []
-    library = Path(str(files("bmacdb.factor")))
+    library = Path(str(files("bmacdb"))) / "factor"
     places = [] if spec is None else list(spec.submodule_search_locations or [])
     return [Path(place) for place in places if Path(place).is_dir() and not Path(place).samefile(library)]
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from bmacdb.clock import format_ms, from_ms
 from bmacdb.errors import UsageError
-from bmacdb.factors import Call, bind
+from bmacdb.factors.bind import bind
+from bmacdb.factors.call import Call
 from bmacdb.factors.library import Library, Plan
 from bmacdb.factors.module import Failure, PythonFactor, grouped
 from bmacdb.factors.run import way

@@ -18,7 +18,7 @@ from bmacdb.errors import Blocked, ExchangeError, RateLimited, StoreError, Unrea
 from bmacdb.exchange.endpoints import Endpoints
 from bmacdb.exchange.rest import open_session, retrying
 from bmacdb.exchange.stream import CandleListener
-from bmacdb.factor import factor_texts, made_elsewhere, version_of
+from bmacdb.factors.texts import factor_texts, made_elsewhere, version_of
 from bmacdb.model import Batch, Feed
 from bmacdb.recorder.disk import DiskWatch
 from bmacdb.recorder.dispatch import Dispatcher

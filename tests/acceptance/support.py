@@ -12,9 +12,9 @@ from pathlib import Path
 
 import duckdb
 
-from bmacdb.exchange.simulated import SimulatedExchange
 from bmacdb.interval import Interval
 from bmacdb.model import Feed
+from bmacdb.simulated import SimulatedExchange
 from bmacdb.symbols import parse_feed
 
 __all__ = ["Recorder", "agrees", "query", "recorded"]

@@ -9,7 +9,7 @@ import pytest
 
 import bmacdb
 from bmacdb.cli.status import render
-from bmacdb.exchange.simulated import SimulatedExchange, parse_fault
+from bmacdb.simulated import SimulatedExchange, parse_fault
 from bmacdb.store.status import Status, Watcher
 
 from .support import Recorder, agrees, query

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bmacdb.exchange.simulated import SimulatedExchange
-from bmacdb.exchange.simulated.hosts import CoinPaths
 from bmacdb.model import Market
+from bmacdb.simulated import SimulatedExchange
+from bmacdb.simulated.hosts import CoinPaths
 from tests.acceptance.support import Recorder, agrees
 
 NUM_CANDLES = 30

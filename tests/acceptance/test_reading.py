@@ -8,8 +8,8 @@ from pathlib import Path
 
 import bmacdb
 from bmacdb.clock import from_ms
-from bmacdb.exchange.simulated import SimulatedExchange
 from bmacdb.interval import MINUTE_MS
+from bmacdb.simulated import SimulatedExchange
 
 from .support import Recorder, agrees
 

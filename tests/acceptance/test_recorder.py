@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bmacdb.exchange.simulated import SimulatedExchange
 from bmacdb.interval import DAY_MS
 from bmacdb.model import Market
+from bmacdb.simulated import SimulatedExchange
 
 from .support import Recorder, agrees, query
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bmacdb.cli.main import main
-from bmacdb.exchange.simulated import SimulatedExchange, parse_fault
+from bmacdb.simulated import SimulatedExchange, parse_fault
 from tests.acceptance.support import Recorder
 from tests.alerts.support import receiving
 

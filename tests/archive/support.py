@@ -22,9 +22,9 @@ from bmacdb.clock import ManualClock, ServerClock
 from bmacdb.exchange.endpoints import Endpoints
 from bmacdb.exchange.limit import RequestWindow, WeightBudget
 from bmacdb.exchange.rest import RestClient
-from bmacdb.exchange.simulated import SimulatedExchange
 from bmacdb.interval import DAY_MS, HOUR_MS
 from bmacdb.model import Feed
+from bmacdb.simulated import SimulatedExchange
 from bmacdb.symbols import parse_feed
 
 NOW_MS = 1_739_188_800_000

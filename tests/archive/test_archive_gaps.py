@@ -19,10 +19,10 @@ from bmacdb.archive.splits import Part, Thresholds, find_parts, split_candles
 from bmacdb.archive.verify import Condition, verify
 from bmacdb.clock import ManualClock
 from bmacdb.errors import UsageError
-from bmacdb.exchange.simulated.faults import Halt
 from bmacdb.interval import DAY_MS, HOUR_MS, Interval
 from bmacdb.model import Batch, Feed, Gap, GapState, Market, Segment
 from bmacdb.recorder.gaps import settle
+from bmacdb.simulated.faults import Halt
 from bmacdb.store.reader import connect
 from bmacdb.store.writer import Store
 from bmacdb.symbols import parse_feed

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bmacdb.clock import from_ms
-from bmacdb.exchange.simulated import SimulatedExchange
 from bmacdb.interval import DAY_MS
+from bmacdb.simulated import SimulatedExchange
 from tests.acceptance.support import Recorder, agrees, query
 
 SPEED = 20.0

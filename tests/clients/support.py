@@ -9,9 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from bmacdb.exchange.simulated import SimulatedExchange
 from bmacdb.interval import MINUTE_MS
 from bmacdb.model import Market
+from bmacdb.simulated import SimulatedExchange
 
 SPEED = 240.0
 """A minute takes a quarter of a second: candles close while a test waits."""

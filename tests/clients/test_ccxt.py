@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from bmacdb.exchange.simulated import SimulatedExchange
 from bmacdb.interval import MINUTE_MS
 from bmacdb.model import Market
+from bmacdb.simulated import SimulatedExchange
 from tests.clients.support import SPEED, agrees, client
 
 ccxt = client("ccxt.pro", "ccxt")

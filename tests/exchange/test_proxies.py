@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bmacdb.exchange.simulated import SimulatedExchange
-from bmacdb.exchange.simulated.faults import Blocked
-from bmacdb.exchange.simulated.hosts import CoinPaths
 from bmacdb.model import Market
+from bmacdb.simulated import SimulatedExchange
+from bmacdb.simulated.faults import Blocked
+from bmacdb.simulated.hosts import CoinPaths
 
 from .proxies import Proxy, http_proxy, socks_proxy, tls_hosts
 

@@ -8,9 +8,9 @@ from bmacdb.clock import ServerClock
 from bmacdb.exchange.endpoints import Endpoints
 from bmacdb.exchange.limit import RequestWindow, WeightBudget
 from bmacdb.exchange.rest import RestClient, open_session
-from bmacdb.exchange.simulated import SimulatedExchange
 from bmacdb.interval import MINUTE_MS
 from bmacdb.model import Market
+from bmacdb.simulated import SimulatedExchange
 
 SPEED = 60.0
 

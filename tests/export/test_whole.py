@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from bmacdb.exchange.simulated import SimulatedExchange
 from bmacdb.interval import HOUR_MS, MINUTE_MS
 from bmacdb.model import Market
+from bmacdb.simulated import SimulatedExchange
 from tests.acceptance.support import Recorder
 from tests.simulated.support import START_MS
 

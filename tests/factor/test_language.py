@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from bmacdb.errors import UsageError
-from bmacdb.factors import Bound, Factor, bind, parse_call, parse_factor
+from bmacdb.factors.bind import Bound, bind
+from bmacdb.factors.call import parse_call
 from bmacdb.factors.duck import check
 from bmacdb.factors.library import Library, bundled, bundled_names
+from bmacdb.factors.source import Factor, parse_factor
 
 OTHERS = {
     "Change": "-- Change: of the close.\n-- params: n int >= 1 = 10\nclose / lag(close, $n) OVER bars - 1",

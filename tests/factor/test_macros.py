@@ -17,10 +17,10 @@ import pytest
 import bmacdb
 from bmacdb.clock import SystemClock
 from bmacdb.errors import QueryRefused, StoreError
-from bmacdb.factor import factor_texts, made_elsewhere, version_of
 from bmacdb.factors.library import Library, bundled
 from bmacdb.factors.macros import macros
 from bmacdb.factors.statement import statement
+from bmacdb.factors.texts import factor_texts, made_elsewhere, version_of
 from bmacdb.kit import compute
 from bmacdb.kit.source import Source
 from bmacdb.store.serve import Server

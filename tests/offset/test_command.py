@@ -14,9 +14,9 @@ import pytest
 from bmacdb.cli.main import main
 from bmacdb.config import load_settings
 from bmacdb.errors import UsageError
-from bmacdb.exchange.simulated import SimulatedExchange
 from bmacdb.model import Batch, Candle, Source
 from bmacdb.offset import Resampling
+from bmacdb.simulated import SimulatedExchange
 from bmacdb.symbols import parse_feed
 from tests.acceptance.support import Recorder, query
 

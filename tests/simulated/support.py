@@ -11,8 +11,8 @@ from typing import Any
 
 import aiohttp
 
-from bmacdb.exchange.simulated import SimulatedExchange
 from bmacdb.model import Market
+from bmacdb.simulated import SimulatedExchange
 
 START_MS = 1_795_453_200_000
 """2026-11-23T17:00:00Z: a boundary of every interval up to an hour."""

@@ -10,8 +10,10 @@ import aiohttp
 import pytest
 
 from bmacdb.errors import UsageError
-from bmacdb.exchange.simulated.encode import Frame
-from bmacdb.exchange.simulated.faults import (
+from bmacdb.interval import HOUR_MS, MINUTE_MS
+from bmacdb.model import Market
+from bmacdb.simulated.encode import Frame
+from bmacdb.simulated.faults import (
     KINDS,
     Blocked,
     ChangingBar,
@@ -41,10 +43,8 @@ from bmacdb.exchange.simulated.faults import (
     fault_of,
     parse_fault,
 )
-from bmacdb.exchange.simulated.script import Script
-from bmacdb.exchange.simulated.stats import Stats
-from bmacdb.interval import HOUR_MS, MINUTE_MS
-from bmacdb.model import Market
+from bmacdb.simulated.script import Script
+from bmacdb.simulated.stats import Stats
 from tests.simulated.support import FAST, FROZEN, START_MS, Client, closed, events, eventually, running
 
 BOTH = ("btcusdt@kline_1m", "ethusdt@kline_1m")

@@ -9,11 +9,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bmacdb.exchange.simulated import generate
-from bmacdb.exchange.simulated.encode import binary_frame, kline_payloads, rows_json, text_frame
-from bmacdb.exchange.simulated.generate import Bar, compute, forming, style_of
 from bmacdb.interval import INTERVALS, Interval
 from bmacdb.model import Market
+from bmacdb.simulated import generate
+from bmacdb.simulated.encode import binary_frame, kline_payloads, rows_json, text_frame
+from bmacdb.simulated.generate import Bar, compute, forming, style_of
 from tests.simulated.support import START_MS
 
 SYMBOLS = {

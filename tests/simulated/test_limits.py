@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bmacdb.exchange.simulated.limits import MessageBucket, RequestLimit, WeightLimit, klines_weight, weight_of
 from bmacdb.interval import MINUTE_MS
 from bmacdb.model import Market
+from bmacdb.simulated.limits import MessageBucket, RequestLimit, WeightLimit, klines_weight, weight_of
 from tests.simulated.support import START_MS
 
 

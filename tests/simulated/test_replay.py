@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from bmacdb.errors import UsageError
-from bmacdb.exchange.simulated import Universe
 from bmacdb.interval import DAY_MS, MINUTE_MS
 from bmacdb.model import Market
+from bmacdb.simulated import Universe
 from tests.simulated.support import FAST, START_MS, closed, events, running
 
 FIRST_MS = 1_770_000_000_000 // DAY_MS * DAY_MS

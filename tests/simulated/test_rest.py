@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bmacdb.exchange.simulated.generate import Bar
 from bmacdb.interval import DAY_MS, HOUR_MS, MINUTE_MS
 from bmacdb.model import Market
+from bmacdb.simulated.generate import Bar
 from tests.simulated.support import FROZEN, START_MS, Client, running
 
 PREFIXES = {Market.SPOT: "/api/v3", Market.USDT_FUTURES: "/fapi/v1", Market.COIN_FUTURES: "/dapi/v1"}

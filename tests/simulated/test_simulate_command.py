@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from bmacdb.exchange.simulated import Bar, Universe
 from bmacdb.interval import HOUR_MS
 from bmacdb.model import Market
+from bmacdb.simulated import Bar, Universe
 from tests.simulated.support import START_MS
 
 COMMAND = [sys.executable, "-m", "bmacdb.cli.main", "simulate"]
@@ -164,7 +164,7 @@ def test_a_port_in_use_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_kinds_of_faults_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
     """`--fault help`: a line each."""
     from bmacdb.cli.main import main
-    from bmacdb.exchange.simulated.faults import KINDS
+    from bmacdb.simulated.faults import KINDS
 
     with pytest.raises(SystemExit) as caught:
         main(["simulate", "--fault", "help"])

@@ -7,12 +7,12 @@ import json
 import pytest
 
 from bmacdb.errors import UsageError
-from bmacdb.exchange.simulated import Universe, generate
-from bmacdb.exchange.simulated.faults import Delisting, Halt, Listing, Relisting
-from bmacdb.exchange.simulated.info import describe
-from bmacdb.exchange.simulated.universe import grid
 from bmacdb.interval import DAY_MS, HOUR_MS, INTERVALS, MINUTE_MS
 from bmacdb.model import Market
+from bmacdb.simulated import Universe, generate
+from bmacdb.simulated.faults import Delisting, Halt, Listing, Relisting
+from bmacdb.simulated.info import describe
+from bmacdb.simulated.universe import grid
 from tests.simulated.support import START_MS
 
 

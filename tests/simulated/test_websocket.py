@@ -7,9 +7,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bmacdb.exchange.simulated.generate import Bar
 from bmacdb.interval import MINUTE_MS
 from bmacdb.model import Market
+from bmacdb.simulated.generate import Bar
 from tests.simulated.support import FAST, FROZEN, START_MS, closed, events, eventually, running
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import duckdb
 
 from bmacdb.clock import from_ms
-from bmacdb.exchange.simulated import SimulatedExchange
 from bmacdb.interval import DAY_MS
 from bmacdb.offset import Resampling
+from bmacdb.simulated import SimulatedExchange
 from bmacdb.store.resample import bars_query
 from bmacdb.symbols import parse_feed
 from tests.acceptance.support import Recorder, agrees, query

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bmacdb.clock import to_ms
-from bmacdb.exchange.simulated import SimulatedExchange
+from bmacdb.simulated import SimulatedExchange
 from tests.acceptance.support import Recorder, agrees, query
 
 from .ledger import untruths, unvouched

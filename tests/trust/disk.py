@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from bmacdb.exchange.simulated import SimulatedExchange
+from bmacdb.simulated import SimulatedExchange
 from tests.acceptance.support import Recorder, agrees
 
 from .ledger import untruths

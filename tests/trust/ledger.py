@@ -10,8 +10,8 @@ from typing import Any
 
 import duckdb
 
-from bmacdb.exchange.simulated import SimulatedExchange
 from bmacdb.recorder.runs import REPAIR_DEADLINE_MS
+from bmacdb.simulated import SimulatedExchange
 from bmacdb.symbols import parse_feed
 from tests.acceptance.support import query
 

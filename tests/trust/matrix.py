@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bmacdb.exchange.simulated import SimulatedExchange, parse_fault
-from bmacdb.exchange.simulated.faults import Event, Mishap
 from bmacdb.interval import MINUTE_MS
+from bmacdb.simulated import SimulatedExchange, parse_fault
+from bmacdb.simulated.faults import Event, Mishap
 from tests.acceptance.support import Recorder, agrees, query
 
 from .cells import CELLS, Cell

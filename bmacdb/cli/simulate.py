@@ -18,7 +18,7 @@ from bmacdb.errors import UsageError, did_you_mean
 from bmacdb.model import Market
 
 if TYPE_CHECKING:
-    from bmacdb.exchange.simulated import SimulatedExchange
+    from bmacdb.simulated import SimulatedExchange
 
 __all__ = ["register"]
 
@@ -66,9 +66,9 @@ def simulate(
     It ends on Ctrl-C and then tells what it did.
     """
     from bmacdb.clock import SystemClock
-    from bmacdb.exchange.simulated import SimulatedExchange, parse_fault
-    from bmacdb.exchange.simulated.faults import KINDS, Event, Mishap
-    from bmacdb.exchange.simulated.hosts import CoinPaths
+    from bmacdb.simulated import SimulatedExchange, parse_fault
+    from bmacdb.simulated.faults import KINDS, Event, Mishap
+    from bmacdb.simulated.hosts import CoinPaths
 
     if output not in _FORMATS:
         raise UsageError(f"--format {output!r} is not one of {', '.join(_FORMATS)}.{did_you_mean(output, _FORMATS)}")

@@ -16,7 +16,9 @@ from typing import TypeVar
 from aiohttp import web
 
 from bmacdb.clock import Clock
-from bmacdb.exchange.simulated.faults import (
+from bmacdb.interval import DAY_MS, MINUTE_MS, Interval
+from bmacdb.model import Market
+from bmacdb.simulated.faults import (
     ChangingBar,
     FormingBar,
     Hang,
@@ -27,21 +29,19 @@ from bmacdb.exchange.simulated.faults import (
     TruncatedBody,
     Unlisted,
 )
-from bmacdb.exchange.simulated.funding import funding_info, funding_rates, premium_index
-from bmacdb.exchange.simulated.generate import Numbers, Style
-from bmacdb.exchange.simulated.hosts import REST_PATHS
-from bmacdb.exchange.simulated.info import describe
-from bmacdb.exchange.simulated.limits import LIMITS, RequestLimit, Verdict, WeightLimit, weight_of
-from bmacdb.exchange.simulated.listing import Instrument
-from bmacdb.exchange.simulated.prices import premium_rows, price_rows
-from bmacdb.exchange.simulated.refusals import Refusal, refused, too_many
-from bmacdb.exchange.simulated.script import Script
-from bmacdb.exchange.simulated.sessions import trading_schedule
-from bmacdb.exchange.simulated.stats import Stats
-from bmacdb.exchange.simulated.tickers import Row, book_tickers, day_tickers, price_tickers
-from bmacdb.exchange.simulated.universe import Universe, grid
-from bmacdb.interval import DAY_MS, MINUTE_MS, Interval
-from bmacdb.model import Market
+from bmacdb.simulated.funding import funding_info, funding_rates, premium_index
+from bmacdb.simulated.generate import Numbers, Style
+from bmacdb.simulated.hosts import REST_PATHS
+from bmacdb.simulated.info import describe
+from bmacdb.simulated.limits import LIMITS, RequestLimit, Verdict, WeightLimit, weight_of
+from bmacdb.simulated.listing import Instrument
+from bmacdb.simulated.prices import premium_rows, price_rows
+from bmacdb.simulated.refusals import Refusal, refused, too_many
+from bmacdb.simulated.script import Script
+from bmacdb.simulated.sessions import trading_schedule
+from bmacdb.simulated.stats import Stats
+from bmacdb.simulated.tickers import Row, book_tickers, day_tickers, price_tickers
+from bmacdb.simulated.universe import Universe, grid
 
 __all__ = ["RestApi"]
 

@@ -5,11 +5,11 @@ Mark and index follow the contract's own price, as `premiumIndex` has them; the 
 
 from __future__ import annotations
 
-from bmacdb.exchange.simulated.funding import settled_rate
-from bmacdb.exchange.simulated.generate import Numbers, Style
-from bmacdb.exchange.simulated.ticks import decimal_text
 from bmacdb.interval import HOUR_MS
 from bmacdb.model import Market
+from bmacdb.simulated.funding import settled_rate
+from bmacdb.simulated.generate import Numbers, Style
+from bmacdb.simulated.ticks import decimal_text
 
 __all__ = ["premium_rows", "price_rows"]
 

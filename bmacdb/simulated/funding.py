@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bmacdb.exchange.simulated.generate import compute
-from bmacdb.exchange.simulated.listing import Instrument, funding_hours
-from bmacdb.exchange.simulated.universe import Universe
 from bmacdb.interval import HOUR_MS, MINUTE_MS, Interval
 from bmacdb.model import Market
+from bmacdb.simulated.generate import compute
+from bmacdb.simulated.listing import Instrument, funding_hours
+from bmacdb.simulated.universe import Universe
 
 __all__ = [
     "RunningRate",

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from bmacdb.errors import UsageError
-from bmacdb.exchange.simulated.encode import rows_json
-from bmacdb.exchange.simulated.faults import ChangingBar, Delisting, Halt, Listing, Relisting
-from bmacdb.exchange.simulated.generate import Bar, Ints, Numbers, Style, compute, forming, style_of
-from bmacdb.exchange.simulated.listing import Instrument, Life, list_market, new_instrument
-from bmacdb.exchange.simulated.replay import Replay, load_replays
 from bmacdb.interval import DAY_MS, INTERVALS, Interval
 from bmacdb.model import Market
+from bmacdb.simulated.encode import rows_json
+from bmacdb.simulated.faults import ChangingBar, Delisting, Halt, Listing, Relisting
+from bmacdb.simulated.generate import Bar, Ints, Numbers, Style, compute, forming, style_of
+from bmacdb.simulated.listing import Instrument, Life, list_market, new_instrument
+from bmacdb.simulated.replay import Replay, load_replays
 
 __all__ = ["Page", "Universe", "grid"]
 

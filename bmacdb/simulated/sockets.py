@@ -9,9 +9,9 @@ from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
-from bmacdb.exchange.simulated.hosts import SocketPath
-from bmacdb.exchange.simulated.limits import MessageBucket
-from bmacdb.exchange.simulated.stats import Stats
+from bmacdb.simulated.hosts import SocketPath
+from bmacdb.simulated.limits import MessageBucket
+from bmacdb.simulated.stats import Stats
 
 __all__ = ["MOST_STREAMS", "Connection", "Registry"]
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal, TypeVar
 
-from bmacdb.exchange.simulated.encode import Frame, StreamKey, binary_frame, text_frame
-from bmacdb.exchange.simulated.faults import (
+from bmacdb.model import Market
+from bmacdb.simulated.encode import Frame, StreamKey, binary_frame, text_frame
+from bmacdb.simulated.faults import (
     Blocked,
     DoubledClose,
     GarbageFrame,
@@ -28,9 +29,8 @@ from bmacdb.exchange.simulated.faults import (
     Unwelcome,
     WrongClose,
 )
-from bmacdb.exchange.simulated.sockets import Connection
-from bmacdb.exchange.simulated.stats import Stats
-from bmacdb.model import Market
+from bmacdb.simulated.sockets import Connection
+from bmacdb.simulated.stats import Stats
 
 __all__ = ["Closing", "Script"]
 

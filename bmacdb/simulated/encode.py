@@ -13,8 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from bmacdb.exchange.simulated.generate import Ints, Numbers, Style
 from bmacdb.model import Market
+from bmacdb.simulated.generate import Ints, Numbers, Style
 
 __all__ = ["Frame", "Label", "StreamKey", "binary_frame", "kline_payloads", "rows_json", "text_frame"]
 

@@ -1,4 +1,4 @@
-"""The library: one factor a file, in the language of `bmacdb.factors`."""
+"""The library's files, and the table macros that a process of its own makes of them. No parser is imported here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def factor_texts(folder: Path | None = None) -> dict[str, str]:
     """The library's files, by the name of the factor; of a name that `folder` has too, that one."""
     texts = {
         place.name.removesuffix(".sql"): place.read_text(encoding="utf-8")
-        for place in files("bmacdb.factor").iterdir()
+        for place in (files("bmacdb") / "factor").iterdir()
         if place.name.endswith(".sql")
     }
     for path in folder.glob("*.sql") if folder is not None and folder.is_dir() else ():

@@ -14,8 +14,10 @@ from aiohttp import web
 
 from bmacdb.clock import ServerClock
 from bmacdb.errors import Unreachable, UsageError
-from bmacdb.exchange.simulated.archive import SimulatedArchive
-from bmacdb.exchange.simulated.faults import (
+from bmacdb.interval import DAY_MS, MINUTE_MS
+from bmacdb.model import Market
+from bmacdb.simulated.archive import SimulatedArchive
+from bmacdb.simulated.faults import (
     ClockSkew,
     Delisting,
     Fault,
@@ -27,18 +29,16 @@ from bmacdb.exchange.simulated.faults import (
     fault_of,
     parse_fault,
 )
-from bmacdb.exchange.simulated.feeder import Feeder
-from bmacdb.exchange.simulated.generate import Bar
-from bmacdb.exchange.simulated.hosts import CoinPaths, SocketPath, socket_paths
-from bmacdb.exchange.simulated.limits import RequestLimit
-from bmacdb.exchange.simulated.refusals import refused
-from bmacdb.exchange.simulated.rest import RestApi
-from bmacdb.exchange.simulated.script import Script
-from bmacdb.exchange.simulated.sockets import Connection
-from bmacdb.exchange.simulated.stats import Stats
-from bmacdb.exchange.simulated.universe import Universe
-from bmacdb.interval import DAY_MS, MINUTE_MS
-from bmacdb.model import Market
+from bmacdb.simulated.feeder import Feeder
+from bmacdb.simulated.generate import Bar
+from bmacdb.simulated.hosts import CoinPaths, SocketPath, socket_paths
+from bmacdb.simulated.limits import RequestLimit
+from bmacdb.simulated.refusals import refused
+from bmacdb.simulated.rest import RestApi
+from bmacdb.simulated.script import Script
+from bmacdb.simulated.sockets import Connection
+from bmacdb.simulated.stats import Stats
+from bmacdb.simulated.universe import Universe
 
 __all__ = ["SimulatedExchange"]
 

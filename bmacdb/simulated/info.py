@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from bmacdb.exchange.simulated.generate import Style
-from bmacdb.exchange.simulated.listing import NEVER_MS, Instrument
 from bmacdb.model import Market
+from bmacdb.simulated.generate import Style
+from bmacdb.simulated.listing import NEVER_MS, Instrument
 
 __all__ = ["describe"]
 

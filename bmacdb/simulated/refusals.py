@@ -6,8 +6,8 @@ import json
 
 from aiohttp import web
 
-from bmacdb.exchange.simulated.faults import RestStatus
-from bmacdb.exchange.simulated.limits import Verdict
+from bmacdb.simulated.faults import RestStatus
+from bmacdb.simulated.limits import Verdict
 
 __all__ = ["Refusal", "refused", "too_many"]
 

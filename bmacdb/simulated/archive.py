@@ -20,13 +20,13 @@ from xml.sax.saxutils import escape
 from aiohttp import web
 
 from bmacdb.clock import Clock, from_ms
-from bmacdb.exchange.simulated.encode import rows_json
-from bmacdb.exchange.simulated.funding import settled_history
-from bmacdb.exchange.simulated.generate import Numbers
-from bmacdb.exchange.simulated.listing import Instrument, funding_hours
-from bmacdb.exchange.simulated.universe import Universe, grid
 from bmacdb.interval import DAY_MS, HOUR_MS, INTERVALS, MINUTE_MS
 from bmacdb.model import Market
+from bmacdb.simulated.encode import rows_json
+from bmacdb.simulated.funding import settled_history
+from bmacdb.simulated.generate import Numbers
+from bmacdb.simulated.listing import Instrument, funding_hours
+from bmacdb.simulated.universe import Universe, grid
 
 __all__ = ["SimulatedArchive"]
 

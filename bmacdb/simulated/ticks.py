@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from bmacdb.exchange.simulated.encode import Frame, StreamKey
-from bmacdb.exchange.simulated.funding import running_rates
-from bmacdb.exchange.simulated.generate import Style, forming
-from bmacdb.exchange.simulated.listing import Instrument
-from bmacdb.exchange.simulated.streams import parse_stream
-from bmacdb.exchange.simulated.universe import Universe
 from bmacdb.interval import Interval
 from bmacdb.model import Market
+from bmacdb.simulated.encode import Frame, StreamKey
+from bmacdb.simulated.funding import running_rates
+from bmacdb.simulated.generate import Style, forming
+from bmacdb.simulated.listing import Instrument
+from bmacdb.simulated.streams import parse_stream
+from bmacdb.simulated.universe import Universe
 
 __all__ = ["decimal_text", "last_prices", "quote", "tick_frames"]
 

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bmacdb.exchange.simulated.generate import Style, forming
-from bmacdb.exchange.simulated.listing import Instrument
-from bmacdb.exchange.simulated.ticks import decimal_text, last_prices, quote
-from bmacdb.exchange.simulated.universe import Universe
 from bmacdb.interval import HOUR_MS, Interval
 from bmacdb.model import Market
+from bmacdb.simulated.generate import Style, forming
+from bmacdb.simulated.listing import Instrument
+from bmacdb.simulated.ticks import decimal_text, last_prices, quote
+from bmacdb.simulated.universe import Universe
 
 __all__ = ["Row", "book_tickers", "day_tickers", "price_tickers"]
 

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from bmacdb.errors import UsageError
-from bmacdb.exchange.simulated.generate import Ints, Numbers, Style, style_of
 from bmacdb.interval import DAY_MS, INTERVALS, Interval
 from bmacdb.model import Market
+from bmacdb.simulated.generate import Ints, Numbers, Style, style_of
 
 __all__ = ["Replay", "load_replays"]
 

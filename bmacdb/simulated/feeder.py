@@ -14,18 +14,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bmacdb.clock import Clock
-from bmacdb.exchange.simulated.encode import Frame, Label, StreamKey, kline_payloads, text_frame
-from bmacdb.exchange.simulated.faults import SocketDies
-from bmacdb.exchange.simulated.generate import Style, forming
-from bmacdb.exchange.simulated.listing import Instrument
-from bmacdb.exchange.simulated.script import Script
-from bmacdb.exchange.simulated.sockets import Connection
-from bmacdb.exchange.simulated.stats import Stats
-from bmacdb.exchange.simulated.streams import parse_stream
-from bmacdb.exchange.simulated.ticks import tick_frames
-from bmacdb.exchange.simulated.universe import Universe, grid
 from bmacdb.interval import Interval
 from bmacdb.model import Market
+from bmacdb.simulated.encode import Frame, Label, StreamKey, kline_payloads, text_frame
+from bmacdb.simulated.faults import SocketDies
+from bmacdb.simulated.generate import Style, forming
+from bmacdb.simulated.listing import Instrument
+from bmacdb.simulated.script import Script
+from bmacdb.simulated.sockets import Connection
+from bmacdb.simulated.stats import Stats
+from bmacdb.simulated.streams import parse_stream
+from bmacdb.simulated.ticks import tick_frames
+from bmacdb.simulated.universe import Universe, grid
 
 __all__ = ["Feeder"]
 

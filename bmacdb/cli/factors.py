@@ -254,7 +254,7 @@ def _list(library: Library, chosen: list[str] | None, format: str, output: Path 
     import pyarrow as pa
 
     from bmacdb.cli.output import emit
-    from bmacdb.factors import parse_call
+    from bmacdb.factors.call import parse_call
     from bmacdb.kit.market import describe
 
     names = [parse_call(text).name for text in chosen] if chosen else library.names()
