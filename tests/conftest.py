@@ -12,6 +12,10 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("bmacdb", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("bmacdb")
 
+# The tests start hundreds of interpreters: each would compile 800 modules where the environment forbids to keep them.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "bytecode"))
+
 _DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

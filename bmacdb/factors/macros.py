@@ -20,21 +20,19 @@ from bmacdb.factors.helpers import helper_macros, helpers
 from bmacdb.factors.lay import lay_query, lay_steps
 from bmacdb.factors.query import query_reach, tables_of
 from bmacdb.factors.source import Factor, parse_factor
-from bmacdb.factors.statement import chain, dense, length
+from bmacdb.factors.statement import chain, dense
+from bmacdb.factors.texts import SCHEMA, STEP, Template
 from bmacdb.factors.window import spelled
-from bmacdb.model import Feed
-from bmacdb.symbols import parse_feed
 
 __all__ = ["macros"]
 
-_SCHEMA = "$schema"
 _BOUNDS = "since := NULL::TIMESTAMPTZ, until := NULL::TIMESTAMPTZ"
 _SINCE = "coalesce(since::TIMESTAMPTZ, TIMESTAMPTZ '1970-01-01 00:00:00+00')"
 _UNTIL = "open_time <= coalesce(until::TIMESTAMPTZ, TIMESTAMPTZ '9999-01-01 00:00:00+00')"
 
 
-def macros(texts: Mapping[str, str], feeds: Sequence[Feed]) -> tuple[list[str], list[str]]:
-    """The statements that create the macros, and why some factors have none."""
+def macros(texts: Mapping[str, str]) -> tuple[list[Template], list[str]]:
+    """The statements that create the macros, for feeds that `texts.written` puts in, and why some factors have none."""
     factors: dict[str, Factor] = {}
     told: list[str] = []
     for name, text in texts.items():
@@ -42,12 +40,9 @@ def macros(texts: Mapping[str, str], feeds: Sequence[Feed]) -> tuple[list[str], 
             factors[name] = parse_factor(name, text)
         except UsageError as exc:
             told.append(str(exc))
-    made = helper_macros()
-    for feed in feeds:
-        made += [_bars(feed, "bars", ()), _bars(feed, "bars_with_funding", FUNDING_COLUMNS)]
-    made += _united("bars", ["back"], {"back": "0"}, feeds) + _united(
-        "bars_with_funding", ["back"], {"back": "0"}, feeds
-    )
+    made: list[Template] = [(text, "") for text in helper_macros()]
+    for name, fundings in (("bars", ()), ("bars_with_funding", FUNDING_COLUMNS)):
+        made += [("", _bars(name, fundings)), _united(name, ["back"], {"back": "0"})]
     for name, factor in factors.items():
         if any(parameter.kind == "factor" for parameter in factor.parameters):
             continue  # a macro takes no macro: cs_rank(value) over another's rows is the same
@@ -61,12 +56,11 @@ def macros(texts: Mapping[str, str], feeds: Sequence[Feed]) -> tuple[list[str], 
             if parameter.default is not None
         }
         try:
-            text = _of_feed(factor, _head(names, defaults), factors)
+            made.append(("", _of_feed(factor, _head(names, defaults), factors)))
         except UsageError as exc:
             told.append(str(exc))
             continue
-        made += [text.replace(_SCHEMA, feed.name) for feed in feeds]
-        made += _united(name, names, defaults, feeds)
+        made.append(_united(name, names, defaults))
     return made, told
 
 
@@ -75,25 +69,22 @@ def _head(names: Sequence[str], defaults: Mapping[str, str]) -> str:
     return ", ".join([*(f"{name} := {defaults[name]}" if name in defaults else name for name in ordered), _BOUNDS])
 
 
-def _united(name: str, names: Sequence[str], defaults: Mapping[str, str], feeds: Sequence[Feed]) -> list[str]:
-    if not feeds:
-        return []
+def _united(name: str, names: Sequence[str], defaults: Mapping[str, str]) -> Template:
     ordered = sorted(names, key=lambda each: each in defaults)
     given = ", ".join(
         f"{each} := {each}" if each not in names or each in defaults else each for each in [*ordered, "since", "until"]
     )
-    parts = [f"SELECT '{feed.name}' AS feed, * FROM {feed.name}.{name}({given})" for feed in feeds]
-    return [f"CREATE MACRO main.{name}({_head(names, defaults)}) AS TABLE\n" + "\nUNION ALL\n".join(parts)]
+    head = f"CREATE MACRO main.{name}({_head(names, defaults)}) AS TABLE\n"
+    return head, f"SELECT '{SCHEMA}' AS feed, * FROM {SCHEMA}.{name}({given})"
 
 
 def _of_feed(factor: Factor, head: str, factors: Mapping[str, Factor]) -> str:
-    """The macro of a feed whose schema is called _SCHEMA: the text takes a while, and is alike for all feeds."""
     integers = [parameter.name for parameter in factor.parameters if parameter.kind == "int"]
     if factor.query is not None:
         back = query_reach(factor, factor.query)
         ctes = lay_query(_query(factor.query), integers)
         read = {column.name.lower() for column in factor.query.find_all(exp.Column)}
-        tables = [(name, f"FROM {_SCHEMA}.{name}") for name in tables_of(factor.query)]
+        tables = [(name, f"FROM {SCHEMA}.{name}") for name in tables_of(factor.query)]
     else:
         steps = steps_of(factor, factors.get)
         back = steps_reach(factor, steps)
@@ -101,9 +92,9 @@ def _of_feed(factor: Factor, head: str, factors: Mapping[str, Factor]) -> str:
         read = {column.name.lower() for _, tree in steps for column in tree.find_all(exp.Column)}
         tables = []
     bars = "bars_with_funding" if read & set(FUNDING_COLUMNS) else "bars"
-    relation = f"FROM {_SCHEMA}.{bars}(since := since, until := until, back := {spelled(_plain(back))})"
+    relation = f"FROM {SCHEMA}.{bars}(since := since, until := until, back := {spelled(_plain(back))})"
     text = chain([("bars", relation), *tables, *ctes], f"open_time >= {_SINCE}", query=factor.query is not None)
-    return f"CREATE MACRO {_SCHEMA}.{factor.name}({head}) AS TABLE\n{text}"
+    return f"CREATE MACRO {SCHEMA}.{factor.name}({head}) AS TABLE\n{text}"
 
 
 def _query(query: exp.Query) -> exp.Query:
@@ -121,18 +112,16 @@ def _column(node: exp.Expr) -> exp.Expr:
     return exp.column(node.name) if isinstance(node, exp.Placeholder) else node
 
 
-def _bars(feed: Feed, name: str, fundings: Sequence[str]) -> str:
+def _bars(name: str, fundings: Sequence[str]) -> str:
     """`bars` of a feed: the bars of its candles within the bounds, and `back` bars before the first."""
-    step = length(feed.interval)
-    candles = f"{feed.name}.candles"
+    candles = f"{SCHEMA}.candles"
     within = f"open_time >= {_SINCE} AND {_UNTIL}"
-    read = f"open_time >= (({_SINCE} AT TIME ZONE 'UTC') - back * {step}) AT TIME ZONE 'UTC' AND {_UNTIL}"
-    start = f"(SELECT (min(open_time) AT TIME ZONE 'UTC') - back * {step} FROM {candles} WHERE {within})"
-    end = f"(SELECT (max(open_time) AT TIME ZONE 'UTC') + {step} FROM {candles} WHERE {within})"
-    relation = dense(f"FROM {candles} WHERE {read}", start, end, feed.interval, feed.name, bool(fundings))
-    return f"CREATE MACRO {feed.name}.{name}({_BOUNDS}, back := 0) AS TABLE\n{relation}"
+    read = f"open_time >= (({_SINCE} AT TIME ZONE 'UTC') - back * {STEP}) AT TIME ZONE 'UTC' AND {_UNTIL}"
+    start = f"(SELECT (min(open_time) AT TIME ZONE 'UTC') - back * {STEP} FROM {candles} WHERE {within})"
+    end = f"(SELECT (max(open_time) AT TIME ZONE 'UTC') + {STEP} FROM {candles} WHERE {within})"
+    relation = dense(f"FROM {candles} WHERE {read}", start, end, STEP, SCHEMA, bool(fundings))
+    return f"CREATE MACRO {SCHEMA}.{name}({_BOUNDS}, back := 0) AS TABLE\n{relation}"
 
 
 if __name__ == "__main__":
-    given_texts, given_feeds = json.load(sys.stdin.buffer)
-    sys.stdout.write(json.dumps(macros(given_texts, list(map(parse_feed, given_feeds)))))
+    sys.stdout.write(json.dumps(macros(json.load(sys.stdin.buffer))))

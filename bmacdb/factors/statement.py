@@ -17,6 +17,7 @@ from bmacdb.factors.bind import Bound
 from bmacdb.factors.columns import CANDLE_COLUMNS, FUNDING_COLUMNS
 from bmacdb.factors.lay import Cte, lay_query, lay_steps
 from bmacdb.factors.query import tables_of
+from bmacdb.factors.texts import length
 from bmacdb.interval import Interval
 
 __all__ = ["SETTLED_S", "bars_of_file", "chain", "ctes", "length", "stamp", "statement"]
@@ -30,11 +31,6 @@ _FINITE = "CASE WHEN isfinite(value) THEN value END AS value"
 def stamp(ms: int) -> str:
     """An instant as a SQL literal."""
     return f"TIMESTAMPTZ '{from_ms(ms).isoformat(sep=' ')}'"
-
-
-def length(interval: Interval) -> str:
-    """The length of a bar as a SQL literal."""
-    return "INTERVAL 1 MONTH" if interval.name == "1M" else f"INTERVAL {interval.length_ms // 1000} SECOND"
 
 
 def ctes(bound: Bound) -> list[Cte]:
@@ -61,7 +57,8 @@ def bars_of_file(
     if symbols is not None:
         quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in symbols)
         within += f" AND symbol IN ({quoted})"
-    return dense(f"FROM {schema}.candles WHERE {within}", plain(start_ms), plain(end_ms), interval, schema, funding)
+    candles = f"FROM {schema}.candles WHERE {within}"
+    return dense(candles, plain(start_ms), plain(end_ms), length(interval), schema, funding)
 
 
 def plain(ms: int) -> str:
@@ -69,14 +66,17 @@ def plain(ms: int) -> str:
     return f"TIMESTAMP '{from_ms(ms).replace(tzinfo=None).isoformat(sep=' ')}'"
 
 
-def dense(candles: str, start: str, end: str, interval: Interval, schema: str, funding: bool) -> str:
-    """A row for each symbol of `candles` and each bar from `start` to before `end`, both without a zone, in UTC."""
+def dense(candles: str, start: str, end: str, step: str, schema: str, funding: bool) -> str:
+    """A row for each symbol of `candles` and each bar from `start` to before `end`, both without a zone, in UTC.
+
+    `step`: the length of a bar.
+    """
     columns = ", ".join(f"{name}::DOUBLE AS {name}" for name in CANDLE_COLUMNS)
     names = ", ".join(FUNDING_COLUMNS) if funding else ""
     text = (
         f"SELECT symbol, open_time, {columns}{f', {names}' if names else ''}\n"
         f"FROM (SELECT DISTINCT symbol FROM ({candles}))\n"
-        f"CROSS JOIN (SELECT unnest(range({start}, {end}, {length(interval)})) AT TIME ZONE 'UTC' AS open_time)\n"
+        f"CROSS JOIN (SELECT unnest(range({start}, {end}, {step})) AT TIME ZONE 'UTC' AS open_time)\n"
         f"LEFT JOIN ({candles}) USING (symbol, open_time)"
     )
     if not funding:
@@ -87,7 +87,7 @@ def dense(candles: str, start: str, end: str, interval: Interval, schema: str, f
         "  SELECT symbol, opened AS open_time, last(funding_rate ORDER BY funding_time, rate_type) AS funding_rate,\n"
         "    sum(funding_rate) AS funding_sum, count(*)::DOUBLE AS funding_count\n"
         f"  FROM (SELECT *, {settled} AS settled FROM {schema}.funding_rates)\n"
-        f"  ASOF JOIN (SELECT unnest(range({start}, {end} + {length(interval)}, {length(interval)})) AT TIME ZONE 'UTC'"
+        f"  ASOF JOIN (SELECT unnest(range({start}, {end} + {step}, {step})) AT TIME ZONE 'UTC'"
         " AS opened) ON opened <= settled\n"
         f"  GROUP BY symbol, opened\n) USING (symbol, open_time)"
     )

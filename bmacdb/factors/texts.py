@@ -13,11 +13,20 @@ from importlib.resources import files
 from pathlib import Path
 
 from bmacdb.errors import StoreError
+from bmacdb.interval import Interval
+from bmacdb.model import Feed
 
-__all__ = ["factor_texts", "made_elsewhere", "version_of"]
+__all__ = ["SCHEMA", "STEP", "Template", "factor_texts", "length", "made_elsewhere", "version_of", "written"]
 
-_MOST_KEPT = 32
-"""Answers of `made_elsewhere`, each some 300 kB a feed."""
+SCHEMA, STEP = "$schema", "$step"
+"""In a template: the name of a feed, and the length of its bars as a SQL literal."""
+
+Template = tuple[str, str]
+"""A statement. (text, ""): once. ("", text): once for each feed. (head, text): the head, and the union of the texts of
+all feeds."""
+
+_MOST_KEPT = 8
+"""Answers of `made_elsewhere`, each some 300 kB."""
 
 
 def factor_texts(folder: Path | None = None) -> dict[str, str]:
@@ -40,23 +49,40 @@ def version_of(texts: Mapping[str, str], more: Iterable[str]) -> str:
     return hashlib.sha256("\0".join(known).encode()).hexdigest()[:16]
 
 
-def made_elsewhere(texts: Mapping[str, str], feeds: Sequence[str]) -> tuple[list[str], list[str]]:
+def made_elsewhere(texts: Mapping[str, str]) -> tuple[list[Template], list[str]]:
     """`bmacdb.factors.macros.macros`, by a process of its own: a recorder keeps no parser (50 MB).
 
     The answer takes some seconds of processor time, and is kept in the user's cache folder for the next new database.
     Raises StoreError when the process fails.
     """
-    kept = _kept(version_of(texts, feeds))
+    kept = _kept(version_of(texts, ()))
     if kept is not None:
         with contextlib.suppress(OSError, ValueError):
-            made, told = json.loads(kept.read_text(encoding="utf-8"))
-            return made, told
-    answer = _answer([texts, feeds])
+            return _read(kept.read_text(encoding="utf-8"))
+    answer = _answer(texts)
     if kept is not None:
         with contextlib.suppress(OSError):  # a cache alone: a read-only home is no matter
             _keep(kept, answer)
+    return _read(answer)
+
+
+def written(templates: Iterable[Template], feeds: Sequence[Feed]) -> list[str]:
+    """The statements for these feeds, in the order of the templates."""
+    statements = []
+    for head, text in templates:
+        parts = [text.replace(SCHEMA, feed.name).replace(STEP, length(feed.interval)) for feed in feeds if text]
+        statements += parts if not head else [head + "\nUNION ALL\n".join(parts)] if parts or not text else []
+    return statements
+
+
+def length(interval: Interval) -> str:
+    """The length of a bar as a SQL literal."""
+    return "INTERVAL 1 MONTH" if interval.name == "1M" else f"INTERVAL {interval.length_ms // 1000} SECOND"
+
+
+def _read(answer: str) -> tuple[list[Template], list[str]]:
     made, told = json.loads(answer)
-    return made, told
+    return [(head, text) for head, text in made], told
 
 
 def _answer(question: object) -> str:

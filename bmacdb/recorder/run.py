@@ -18,7 +18,7 @@ from bmacdb.errors import Blocked, ExchangeError, RateLimited, StoreError, Unrea
 from bmacdb.exchange.endpoints import Endpoints
 from bmacdb.exchange.rest import open_session, retrying
 from bmacdb.exchange.stream import CandleListener
-from bmacdb.factors.texts import factor_texts, made_elsewhere, version_of
+from bmacdb.factors.texts import factor_texts, made_elsewhere, version_of, written
 from bmacdb.model import Batch, Feed
 from bmacdb.recorder.disk import DiskWatch
 from bmacdb.recorder.dispatch import Dispatcher
@@ -156,10 +156,10 @@ class _Recorder:
         texts = factor_texts(self._settings.db.parent / "factor")
 
         def make(feeds: Sequence[str]) -> Sequence[str]:
-            made, told = made_elsewhere(texts, feeds)
+            made, told = made_elsewhere(texts)
             for text in told:
                 self._notice(Severity.WARNING, "factors", text)
-            return made
+            return written(made, list(map(parse_feed, feeds)))
 
         try:
             await store.define(lambda feeds: version_of(texts, [__version__, *feeds]), make)

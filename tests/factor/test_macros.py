@@ -20,7 +20,7 @@ from bmacdb.errors import QueryRefused, StoreError
 from bmacdb.factors.library import Library, bundled
 from bmacdb.factors.macros import macros
 from bmacdb.factors.statement import statement
-from bmacdb.factors.texts import factor_texts, made_elsewhere, version_of
+from bmacdb.factors.texts import factor_texts, made_elsewhere, version_of, written
 from bmacdb.kit import compute
 from bmacdb.kit.source import Source
 from bmacdb.store.serve import Server
@@ -47,9 +47,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"INSERT INTO {FEED}.funding_rates SELECT symbol, open_time + INTERVAL '7 milliseconds', 'Regular', "
         f"(open - 50) / 1000, NULL FROM {FEED}.candles WHERE epoch_ms(open_time) % 3600000 = 0"
     )
-    made, told = macros(factor_texts(), [parse_feed(FEED), parse_feed(OTHER)])
+    made, told = macros(factor_texts())
     assert told == []
-    for text in made:
+    for text in written(made, [parse_feed(FEED), parse_feed(OTHER)]):
         connection.execute(text)
     connection.close()
     return file
@@ -128,7 +128,7 @@ def test_bars_of_any_length_lie_on_the_grid(feed: str) -> None:
     frames = [candles("AUSDT", 40, seed=1, interval=interval.name, missing=[20])]
     connection = database(frames, feed=feed)
     connection.execute("SET TimeZone = 'America/New_York'")
-    for text in macros({"Ma": factor_texts()["Ma"]}, [parse_feed(feed)])[0]:
+    for text in written(macros({"Ma": factor_texts()["Ma"]})[0], [parse_feed(feed)]):
         connection.execute(text)
     assert connection.execute(f"SELECT count(*), count(close) FROM {feed}.bars()").fetchone() == (40, 39)
     first, last = interval.shift(START_MS, 30), interval.shift(START_MS, 39)
@@ -151,7 +151,7 @@ async def test_a_store_has_the_macros_of_its_version(tmp_path: Path) -> None:
     async def define() -> bool:
         def make(feeds: object) -> list[str]:
             asked.append(feeds)
-            return macros(texts, [parse_feed(FEED)])[0]
+            return written(macros(texts)[0], [parse_feed(FEED)])
 
         return await store.define(lambda feeds: version_of(texts, feeds), make)
 
@@ -190,7 +190,8 @@ async def _asked(conn: bmacdb.Reader, query: str) -> float:
 def test_a_factor_that_cannot_be_a_macro_is_told_and_harms_no_other() -> None:
     """One that is wrong, and one with the name of a function of DuckDB's own."""
     texts = {"Bad": "-- x\nlead(close) OVER bars", "read_text": "-- x\nclose", "Ma": factor_texts()["Ma"]}
-    made, told = macros(texts, [parse_feed(FEED)])
+    templates, told = macros(texts)
+    made = written(templates, [parse_feed(FEED)])
     assert any("Ma(" in text for text in made)
     assert not any("read_text" in text or "Bad" in text for text in made)
     assert "reads the future" in "".join(told)
@@ -216,13 +217,13 @@ def test_macros_are_written_by_a_process_of_its_own(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     texts = {"Ma": factor_texts()["Ma"], "Bad": "-- x\nlead(close) OVER bars"}
-    made = made_elsewhere(texts, [FEED])
-    assert made == macros(texts, [parse_feed(FEED)])
+    made = made_elsewhere(texts)
+    assert made == macros(texts)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
-    assert made_elsewhere(texts, [FEED]) == made, "it is kept for the next new database"
+    assert made_elsewhere(texts) == made, "it is kept for the next new database"
     with pytest.raises(StoreError, match="cannot run"):
-        made_elsewhere(texts, [OTHER])
+        made_elsewhere({"Ma": texts["Ma"]})
     [kept] = (tmp_path / "cache" / "bmacdb").iterdir()
     kept.write_text("[", encoding="utf-8")
     with pytest.raises(StoreError, match="cannot run"):
-        made_elsewhere(texts, [FEED])
+        made_elsewhere(texts)
