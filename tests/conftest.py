@@ -19,6 +19,18 @@ os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).resolve().parent
 _DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+_LONG = ("test_matrix.py", "test_docs.py", "acceptance", "test_doctor_live.py", "trust")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first, so that no worker is left with one of them at the end."""
+
+    def place(item: pytest.Item) -> int:
+        return next((number for number, name in enumerate(_LONG) if name in item.path.parts), len(_LONG))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """A folder of frames and bodies recorded from the exchange; they are not part of this repository."""
