@@ -14,16 +14,13 @@ from collections.abc import Sequence
 
 from bmacdb.clock import from_ms
 from bmacdb.factors.bind import Bound
-from bmacdb.factors.columns import CANDLE_COLUMNS, FUNDING_COLUMNS
+from bmacdb.factors.columns import CANDLE_COLUMNS, FUNDING_COLUMNS, SETTLED_S
 from bmacdb.factors.lay import Cte, lay_query, lay_steps
 from bmacdb.factors.query import tables_of
 from bmacdb.factors.texts import length
 from bmacdb.interval import Interval
 
 __all__ = ["SETTLED_S", "bars_of_file", "chain", "ctes", "length", "stamp", "statement"]
-
-SETTLED_S = 120
-"""A settled funding counts from the candle in which it is this many seconds old: by then the recorder has it."""
 
 _FINITE = "CASE WHEN isfinite(value) THEN value END AS value"
 

@@ -1,0 +1,1 @@
+"""The live market in the memory of a strategy."""
