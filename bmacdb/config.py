@@ -42,13 +42,15 @@ def _describe(error: ErrorDetails, given: Given) -> ConfigError:
     if name in SECRET:
         inside = ".".join(str(part) for part in error["loc"][1:])
         what = "there is no such key" if error["type"] == "extra_forbidden" else "cannot be used"
-        return ConfigError(f"{given.place}.{inside}" if inside else given.place, f"{what}; expected {OPTIONS[name]}")
+        return ConfigError(
+            f"{given.place}.{inside}" if inside else given.place, f"{what}; expected {OPTIONS[name].expected}"
+        )
     nearest = next((context[bound] for bound in ("ge", "le") if bound in context), None)
     hint = f" The nearest is {nearest:g}." if nearest is not None else ""
     if name in CHOICES:
         hint = did_you_mean(str(given.value), CHOICES[name])
     shown = mask_url(given.value) if isinstance(given.value, str) else given.value
-    return ConfigError(given.place, f"{shown!r} is not {OPTIONS[name]}.{hint}")
+    return ConfigError(given.place, f"{shown!r} is not {OPTIONS[name].expected}.{hint}")
 
 
 def _file_type(annotation: Any) -> type | None:
@@ -82,11 +84,11 @@ def _wrong_types(level: Level) -> list[UsageError]:
         if (found is wanted and value != "") or (name in SECRET and isinstance(value, str) and value.startswith("@")):
             continue
         if name in SECRET:
-            errors.append(ConfigError(given.place, f"cannot be used; expected {OPTIONS[name]}"))
+            errors.append(ConfigError(given.place, f"cannot be used; expected {OPTIONS[name].expected}"))
         else:
             shown = mask_url(value) if isinstance(value, str) else value
             hint = _rewritten(value, wanted) or did_you_mean(str(value), CHOICES.get(name, ()))
-            errors.append(ConfigError(given.place, f"{shown!r} is not {OPTIONS[name]}.{hint}"))
+            errors.append(ConfigError(given.place, f"{shown!r} is not {OPTIONS[name].expected}.{hint}"))
     return errors
 
 
@@ -131,7 +133,7 @@ def _choose_feeds(levels: list[Level], file_place: str | None) -> tuple[Given | 
     for given, attempt in ((trade_type, (trade_type.value, "1m")), (interval, ("usdt_spot", interval.value))):
         if not isinstance(given.value, str):
             name = "interval" if given is interval else "trade_type"
-            errors.append(ConfigError(given.place, f"{given.value!r} is not {OPTIONS[name]}."))
+            errors.append(ConfigError(given.place, f"{given.value!r} is not {OPTIONS[name].expected}."))
             continue
         try:
             make_feed(str(attempt[0]), str(attempt[1]))

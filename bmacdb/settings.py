@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -28,54 +29,36 @@ from bmacdb.offset import Resampling, parse_resampling
 from bmacdb.sources import mask_url
 from bmacdb.symbols import SpotAssets, parse_feed
 
-__all__ = ["CHOICES", "DATABASE_NAME", "OPTIONS", "SECRET", "MessageSender", "Robot", "Settings", "time_zone"]
+__all__ = [
+    "CHOICES",
+    "DATABASE_NAME",
+    "OPTIONS",
+    "SECRET",
+    "MessageSender",
+    "Option",
+    "Robot",
+    "Settings",
+    "shown_default",
+    "time_zone",
+]
 
 DATABASE_NAME = "bmac.duckdb"
 
-OPTIONS: dict[str, str] = {
-    "interval": "an interval of the exchange, as 1m, 5m, 1h or 1d",
-    "trade_type": "a trade type, as usdt_perp or usdt_deli",
-    "feeds": "feeds like usdt_perp_5m, in place of interval and trade_type",
-    "db": "the path of the database file",
-    "num_candles": "a whole number from 1 to 10000",
-    "keep": "a whole number, num_candles or more",
-    "resample": "a list of longer intervals, like 1h or usdt_perp_5m -> 1h",
-    "funding_rate": "true or false",
-    "keep_symbols": "a list of symbols, like BTCUSDT, ETHUSDT",
-    "spot_include": "a list of assets, like FDUSD, USD1",
-    "spot_exclude": "a list of assets, like FDUSD, USD1",
-    "http_timeout_sec": "seconds, from 0.1 to 600",
-    "candle_close_timeout_sec": "seconds, from 0 to 40",
-    "rest_settle_sec": "seconds, from 0 to 40",
-    "num_rest_fetchers": "a whole number from 1 to 64",
-    "num_socket_listeners": "a whole number from 1 to 64",
-    "rest_url": "an address like https://host:port or https://host/path",
-    "ws_url": "an address like wss://host:port or wss://host/path",
-    **{f"{market}_rest_url": f"an address like https://host:port, of {market} alone" for market in Market},
-    **{f"{market}_ws_url": f"an address like wss://host:port, of {market} alone" for market in Market},
-    "proxy": "an address like http://host:port or socks5h://host:port",
-    "periods": "a whole number, 1 or more",
-    "log_format": "text or json",
-    "timezone": "the name of a time zone, like Asia/Shanghai or UTC",
-    "dingding": 'a table like {"error": {"access_token": "…", "secret": "…"}}',
-    "alerts": "a list of apprise URLs, like dingtalk://SECRET@TOKEN/ or tgram://TOKEN/CHAT",
-    "metrics_port": "a port from 1 to 65535",
-    "metrics_host": "an address of this machine, like 127.0.0.1",
-    "msg_sender": 'a table like {"type": "dingding", "error": {"access_token": "…", "secret": "…"}}',
-    "save_type": "parquet or feather",
-    "export_dir": "a directory for files in the predecessor's layout",
-    "layout": "bmac",
-    "clock_rate": "a number above 0",
-}
-"""Every setting, and what is expected of it."""
 
-CHOICES = {
-    "log_format": ("text", "json"),
-    "save_type": ("parquet", "feather"),
-    "layout": ("bmac",),
-    "funding_rate": ("true", "false"),
-}
-SECRET = frozenset({"alerts", "dingding", "msg_sender"})
+@dataclass(frozen=True, slots=True)
+class Option:
+    """How one setting is given, shown and refused. It stands in the annotation of its field in `Settings`."""
+
+    group: str
+    metavar: str
+    help: str
+    expected: str
+    """For error messages: `'x' is not {expected}`."""
+    default: str = ""
+    """The default as help shows it, where the value of the field does not say it."""
+    repeat: bool = False
+    secret: bool = False
+    hidden: bool = False
 
 
 def _number(value: object) -> object:
@@ -235,46 +218,237 @@ class MessageSender(BaseModel):
         return dict(self.__pydantic_extra__)
 
 
+_MARKET, _DATABASE, _REQUESTS, _ADDRESSES = "What to record", "Database", "Connections", "Addresses"
+_ALERTS, _FILES, _RUNNING = "Alerts and metrics", "The predecessor's files", "Running"
+_ASSETS = "a list of assets, like FDUSD, USD1"
+
+
+def _rest_of(market: Market) -> Option:
+    expected = f"an address like https://host:port, of {market} alone"
+    return Option(_ADDRESSES, "URL", f"--rest-url for {market} alone.", expected, "as --rest-url")
+
+
+def _ws_of(market: Market) -> Option:
+    expected = f"an address like wss://host:port, of {market} alone"
+    return Option(_ADDRESSES, "URL", f"--ws-url for {market} alone.", expected, "as --ws-url")
+
+
 class Settings(BaseModel):
     """All that the recorder needs to know, checked."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
-    db: Path = Path(DATABASE_NAME)
-    feeds: Annotated[tuple[InstanceOf[Feed], ...], BeforeValidator(_feeds), Field(min_length=1)]
-    num_candles: Whole = Field(default=1500, ge=1, le=10_000)
-    keep: Whole | None = Field(default=None, ge=1)
-    resample: Annotated[tuple[InstanceOf[Resampling], ...], BeforeValidator(_resamplings)] = ()
-    funding_rate: bool = False
-    keep_symbols: Annotated[tuple[str, ...] | None, BeforeValidator(_symbols)] = None
-    spot_include: Annotated[tuple[str, ...], BeforeValidator(_symbols)] = ()
-    spot_exclude: Annotated[tuple[str, ...], BeforeValidator(_symbols)] = ()
-    http_timeout_sec: Seconds = Field(default=5.0, ge=0.1, le=600)
-    candle_close_timeout_sec: Seconds = Field(default=15.0, ge=0, le=40)
-    rest_settle_sec: Seconds = Field(default=15.0, ge=0, le=40)
-    num_rest_fetchers: Whole = Field(default=8, ge=1, le=64)
-    num_socket_listeners: Whole = Field(default=8, ge=1, le=64)
-    rest_url: str | None = None
-    ws_url: str | None = None
-    spot_rest_url: str | None = None
-    spot_ws_url: str | None = None
-    usdt_futures_rest_url: str | None = None
-    usdt_futures_ws_url: str | None = None
-    coin_futures_rest_url: str | None = None
-    coin_futures_ws_url: str | None = None
-    proxy: str | None = None
-    periods: Whole | None = Field(default=None, ge=1)
-    log_format: Literal["text", "json"] = "text"
-    timezone: Annotated[InstanceOf[tzinfo] | None, BeforeValidator(_zone)] = None
-    dingding: Annotated[dict[str, Robot] | None, BeforeValidator(_from_json)] = None
-    alerts: Annotated[tuple[SecretStr, ...], BeforeValidator(_alerts)] = ()
-    metrics_port: Whole | None = Field(default=None, ge=1, le=65535)
-    metrics_host: str = Field(default="127.0.0.1", pattern=r"^[\w.:-]+$")
-    msg_sender: Annotated[MessageSender | None, BeforeValidator(_from_json)] = None
-    save_type: Literal["parquet", "feather"] | None = None
-    export_dir: Path | None = None
-    layout: Literal["bmac"] = "bmac"
-    clock_rate: Seconds = Field(default=1.0, gt=0)
+    feeds: Annotated[
+        tuple[InstanceOf[Feed], ...],
+        BeforeValidator(_feeds),
+        Option(
+            _MARKET,
+            "NAME",
+            "A trade type at an interval, as usdt_perp_5m; may repeat.",
+            "feeds like usdt_perp_5m, in place of interval and trade_type",
+            repeat=True,
+        ),
+    ] = Field(min_length=1)
+    num_candles: Annotated[
+        Whole,
+        Option(
+            _MARKET, "N", "Candles guaranteed before the first run time, 1 to 10000.", "a whole number from 1 to 10000"
+        ),
+    ] = Field(default=1500, ge=1, le=10_000)
+    resample: Annotated[
+        tuple[InstanceOf[Resampling], ...],
+        BeforeValidator(_resamplings),
+        Option(
+            _MARKET,
+            "NAME",
+            "Also make 1h (or usdt_perp_5m->1h) candles at every offset; may repeat.",
+            "a list of longer intervals, like 1h or usdt_perp_5m -> 1h",
+            "none",
+            repeat=True,
+        ),
+    ] = ()
+    funding_rate: Annotated[bool, Option(_MARKET, "", "Record funding rates.", "true or false", "no")] = False
+    keep_symbols: Annotated[
+        tuple[str, ...] | None,
+        BeforeValidator(_symbols),
+        Option(
+            _MARKET,
+            "NAMES",
+            "Only these, as BTCUSDT,ETHUSDT; may repeat.",
+            "a list of symbols, like BTCUSDT, ETHUSDT",
+            "all",
+            repeat=True,
+        ),
+    ] = None
+    spot_include: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_symbols),
+        Option(
+            _MARKET,
+            "ASSETS",
+            "Record these on spot, even stablecoins and leveraged tokens; may repeat.",
+            _ASSETS,
+            "none",
+            repeat=True,
+        ),
+    ] = ()
+    spot_exclude: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_symbols),
+        Option(
+            _MARKET, "ASSETS", "Leave these base assets out of spot feeds; may repeat.", _ASSETS, "none", repeat=True
+        ),
+    ] = ()
+    db: Annotated[
+        Path, Option(_DATABASE, "FILE", "The database.", "the path of the database file", f"{DATABASE_NAME} in DIR")
+    ] = Path(DATABASE_NAME)
+    keep: Annotated[
+        Whole | None,
+        Option(
+            _DATABASE,
+            "N",
+            "Keep only the last N candles of each symbol.",
+            "a whole number, num_candles or more",
+            "everything",
+        ),
+    ] = Field(default=None, ge=1)
+    http_timeout_sec: Annotated[
+        Seconds, Option(_REQUESTS, "SECONDS", "Time limit of one REST request.", "seconds, from 0.1 to 600")
+    ] = Field(default=5.0, ge=0.1, le=600)
+    candle_close_timeout_sec: Annotated[
+        Seconds,
+        Option(_REQUESTS, "SECONDS", "Wait so long for candles, then ask REST.", "seconds, from 0 to 40"),
+    ] = Field(default=15.0, ge=0, le=40)
+    rest_settle_sec: Annotated[
+        Seconds,
+        Option(
+            _REQUESTS,
+            "SECONDS",
+            "REST may still change a candle younger than this: it is recorded as provisional.",
+            "seconds, from 0 to 40",
+        ),
+    ] = Field(default=15.0, ge=0, le=40)
+    num_rest_fetchers: Annotated[
+        Whole, Option(_REQUESTS, "N", "REST requests at the same time.", "a whole number from 1 to 64")
+    ] = Field(default=8, ge=1, le=64)
+    num_socket_listeners: Annotated[
+        Whole, Option(_REQUESTS, "N", "Websocket connections of a feed.", "a whole number from 1 to 64")
+    ] = Field(default=8, ge=1, le=64)
+    rest_url: Annotated[
+        str | None,
+        Option(
+            _ADDRESSES,
+            "URL",
+            "In place of the exchange's REST addresses.",
+            "an address like https://host:port or https://host/path",
+            "the exchange",
+        ),
+    ] = None
+    ws_url: Annotated[
+        str | None,
+        Option(
+            _ADDRESSES,
+            "URL",
+            "In place of its websocket addresses.",
+            "an address like wss://host:port or wss://host/path",
+            "the exchange",
+        ),
+    ] = None
+    spot_rest_url: Annotated[str | None, _rest_of(Market.SPOT)] = None
+    spot_ws_url: Annotated[str | None, _ws_of(Market.SPOT)] = None
+    usdt_futures_rest_url: Annotated[str | None, _rest_of(Market.USDT_FUTURES)] = None
+    usdt_futures_ws_url: Annotated[str | None, _ws_of(Market.USDT_FUTURES)] = None
+    coin_futures_rest_url: Annotated[str | None, _rest_of(Market.COIN_FUTURES)] = None
+    coin_futures_ws_url: Annotated[str | None, _ws_of(Market.COIN_FUTURES)] = None
+    proxy: Annotated[
+        str | None,
+        Option(
+            _ADDRESSES,
+            "URL",
+            "An HTTP or SOCKS proxy.",
+            "an address like http://host:port or socks5h://host:port",
+            "HTTPS_PROXY, ALL_PROXY",
+        ),
+    ] = None
+    alerts: Annotated[
+        tuple[SecretStr, ...],
+        BeforeValidator(_alerts),
+        Option(
+            _ALERTS,
+            "@FILE",
+            "Send alerts to the apprise URLs in a file, one a line.",
+            "a list of apprise URLs, like dingtalk://SECRET@TOKEN/ or tgram://TOKEN/CHAT",
+            "none",
+            secret=True,
+        ),
+    ] = ()
+    dingding: Annotated[
+        dict[str, Robot] | None,
+        BeforeValidator(_from_json),
+        Option(
+            _ALERTS,
+            "@FILE",
+            "The predecessor's DingTalk robots, as JSON in a file.",
+            'a table like {"error": {"access_token": "…", "secret": "…"}}',
+            "none",
+            secret=True,
+        ),
+    ] = None
+    msg_sender: Annotated[
+        MessageSender | None,
+        BeforeValidator(_from_json),
+        Option(
+            _ALERTS,
+            "@FILE",
+            "The same, in the predecessor's other form.",
+            'a table like {"type": "dingding", "error": {"access_token": "…", "secret": "…"}}',
+            "none",
+            secret=True,
+        ),
+    ] = None
+    metrics_port: Annotated[
+        Whole | None,
+        Option(_ALERTS, "PORT", "Serve metrics for Prometheus on this port.", "a port from 1 to 65535", "none"),
+    ] = Field(default=None, ge=1, le=65535)
+    metrics_host: Annotated[
+        str, Option(_ALERTS, "ADDRESS", "Serve them on this address.", "an address of this machine, like 127.0.0.1")
+    ] = Field(default="127.0.0.1", pattern=r"^[\w.:-]+$")
+    export_dir: Annotated[
+        Path | None,
+        Option(
+            _FILES,
+            "DIR",
+            "Keep the predecessor's files up to date there.",
+            "a directory for files in the predecessor's layout",
+            "none",
+        ),
+    ] = None
+    layout: Annotated[Literal["bmac"], Option(_FILES, "NAME", "Layout of these files: bmac.", "bmac")] = "bmac"
+    save_type: Annotated[
+        Literal["parquet", "feather"] | None,
+        Option(_FILES, "NAME", "Format of these files: parquet or feather.", "parquet or feather", "parquet"),
+    ] = None
+    periods: Annotated[
+        Whole | None,
+        Option(_RUNNING, "N", "Stop after N complete run times.", "a whole number, 1 or more", "never"),
+    ] = Field(default=None, ge=1)
+    log_format: Annotated[
+        Literal["text", "json"], Option(_RUNNING, "NAME", "text for people, json for programs.", "text or json")
+    ] = "text"
+    timezone: Annotated[
+        InstanceOf[tzinfo] | None,
+        BeforeValidator(_zone),
+        Option(
+            _RUNNING,
+            "ZONE",
+            "Of printed times, as Asia/Shanghai.",
+            "the name of a time zone, like Asia/Shanghai or UTC",
+            "the machine's",
+        ),
+    ] = None
+    clock_rate: Annotated[
+        Seconds, Option(_RUNNING, "N", "Speed of the stand-in exchange's clock.", "a number above 0", hidden=True)
+    ] = Field(default=1.0, gt=0)
     warnings: tuple[str, ...] = ()
 
     @field_validator("keep")
@@ -346,3 +520,47 @@ class Settings(BaseModel):
             else:
                 core.append((name, mask_url(str(value))))
         return tuple(core)
+
+
+def _option(name: str) -> Option:
+    return next(found for found in Settings.model_fields[name].metadata if isinstance(found, Option))
+
+
+OPTIONS: dict[str, Option] = {
+    # These two name one feed. They are checked first, and become `feeds`.
+    "interval": Option(
+        _MARKET,
+        "NAME",
+        "With --trade-type, for one feed: 1s (spot only), 1m, 5m, 1h … 1d, 3d, 1w, 1M.",
+        "an interval of the exchange, as 1m, 5m, 1h or 1d",
+    ),
+    "trade_type": Option(
+        _MARKET,
+        "NAME",
+        "usdt_spot, usdt_perp, usdt_deli, coin_perp, coin_deli …",
+        "a trade type, as usdt_perp or usdt_deli",
+    ),
+    **{name: _option(name) for name in Settings.model_fields if name != "warnings"},
+}
+"""Every setting by name, in the order of `bmacdb run --help`."""
+
+SECRET = frozenset(name for name, option in OPTIONS.items() if option.secret)
+
+
+def _choices(annotation: object) -> tuple[str, ...]:
+    """The words that a setting of this type takes; () where there are too many to list."""
+    if annotation is bool:
+        return ("true", "false")
+    words = (part for one in (annotation, *get_args(annotation)) for part in get_args(one))
+    return tuple(word for word in words if isinstance(word, str))
+
+
+CHOICES = {name: found for name, field in Settings.model_fields.items() if (found := _choices(field.annotation))}
+
+
+def shown_default(name: str) -> str:
+    """The default of a setting as help shows it; '' for feeds, interval and trade_type, which have none."""
+    if (text := OPTIONS[name].default) or name in ("feeds", "interval", "trade_type"):
+        return text
+    value = Settings.model_fields[name].default
+    return f"{value:g}" if isinstance(value, float) else str(value)

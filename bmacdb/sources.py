@@ -15,7 +15,17 @@ from urllib.parse import urlsplit
 
 from bmacdb.errors import ConfigError, did_you_mean
 
-__all__ = ["FILE_NAMES", "Given", "Level", "mask_url", "read_environment", "read_file", "read_flags", "unknown_names"]
+__all__ = [
+    "FILE_NAMES",
+    "Given",
+    "Level",
+    "flag_of",
+    "mask_url",
+    "read_environment",
+    "read_file",
+    "read_flags",
+    "unknown_names",
+]
 
 FILE_NAMES = ("bmacdb.toml", "config.json")
 """Looked for in DIR, in this order; the second is the predecessor's."""
@@ -133,14 +143,14 @@ def read_environment(environ: Mapping[str, str], known: Collection[str]) -> tupl
     return level, tuple(warnings)
 
 
+def flag_of(name: str) -> str:
+    """The option of a setting: `--num-candles`. `--feed` names one feed and may repeat."""
+    return "--feed" if name == "feeds" else "--" + name.replace("_", "-")
+
+
 def read_flags(flags: Mapping[str, object]) -> Level:
-    """What the command line gives; None and () count as not given."""
-    names = {"feeds": "--feed", "clock_rate": "--clock-rate"}
-    return {
-        name: Given(value, names.get(name, "--" + name.replace("_", "-")))
-        for name, value in flags.items()
-        if value is not None and value != ()
-    }
+    """What the command line gives; None and empty lists count as not given."""
+    return {name: Given(value, flag_of(name)) for name, value in flags.items() if value not in (None, (), [])}
 
 
 def unknown_names(level: Level, known: Collection[str]) -> list[ConfigError]:

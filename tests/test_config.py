@@ -459,6 +459,68 @@ def test_settings_are_frozen_and_know_every_option() -> None:
     assert set(OPTIONS) - {"interval", "trade_type"} == set(Settings.model_fields) - {"warnings"}
 
 
+SAMPLES = {
+    "interval": "5m",
+    "trade_type": "usdt_perp",
+    "feeds": "usdt_spot_1m",
+    "resample": "1h",
+    "funding_rate": "true",
+    "proxy": "http://h:1",
+    "alerts": "json://127.0.0.1/",
+    "dingding": '{"error": {"access_token": "f00"}}',
+    "msg_sender": '{"type": "dingding"}',
+    "metrics_host": "127.0.0.2",
+    "save_type": "feather",
+    "layout": "bmac",
+    "log_format": "json",
+    "timezone": "UTC",
+}
+"""Text for settings that take no number and no plain name."""
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_setting_has_an_option_an_environment_name_and_its_help(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    """Through the real command: the option and the variable give the same settings, and help shows the default."""
+    from typer.testing import CliRunner
+
+    import bmacdb.config
+    from bmacdb.cli.main import build
+    from bmacdb.settings import shown_default
+    from bmacdb.sources import flag_of
+
+    addresses = {"_rest_url": "http://h:1", "_ws_url": "ws://h:1"}
+    by_end = next((text for end, text in addresses.items() if f"_{name}".endswith(end)), None)
+    text = SAMPLES.get(name) or by_end or ("2000" if name in ("num_candles", "keep") else "9")
+    base = {"interval": ("--trade-type", "usdt_perp"), "trade_type": ("--interval", "5m"), "feeds": ()}
+    rest = base.get(name, ("--feed", "usdt_perp_5m"))
+    runner, load, seen = CliRunner(), bmacdb.config.load_settings, list[Settings]()
+
+    def loaded(*arguments: object) -> Settings:
+        # Warnings name the place, which differs.
+        seen.append(load(*arguments).model_copy(update={"warnings": ()}))  # type: ignore[arg-type]
+        raise UsageError("enough seen")
+
+    monkeypatch.setattr(bmacdb.config, "load_settings", loaded)
+    given = [flag_of(name)] if name == "funding_rate" else [flag_of(name), text]
+    runner.invoke(build(), ["run", str(tmp_path), *given, *rest])
+    monkeypatch.setenv(f"BMACDB_{name.upper()}", text)
+    if name in ("interval", "trade_type"):
+        other = {"interval": "trade_type", "trade_type": "interval"}[name]
+        monkeypatch.setenv(f"BMACDB_{other.upper()}", SAMPLES[other])
+        rest = ()
+    runner.invoke(build(), ["run", str(tmp_path), *rest])
+    assert len(seen) == 2
+    assert seen[0] == seen[1]
+    shown = " ".join(runner.invoke(build(), ["run", "--help"], terminal_width=400).stdout.split())
+    option = OPTIONS[name]
+    if not option.hidden:
+        assert f"{flag_of(name)} " in shown
+        default = shown_default(name)
+        assert option.help + (f" [default: {default}]" if default else "") in shown
+
+
 def test_a_single_mistake_carries_its_place(tmp_path: Path) -> None:
     """Programs find the place in the exception."""
     with pytest.raises(ConfigError) as caught:

@@ -100,4 +100,4 @@ def _next_steps(kept: Path | None) -> str:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(short_help="See it work in under a minute, without the exchange.")(demo)
+    app.command()(demo)

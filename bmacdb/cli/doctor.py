@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bmacdb.cli.options import settings_options
+
 if TYPE_CHECKING:
     from bmacdb.doctor.finding import Finding
 
 __all__ = ["doctor", "register"]
 
-Text = str | None
 
-
+@settings_options("feeds", "db", "rest_url", "ws_url", "proxy")
 def doctor(
     directory: Annotated[
         Path | None,
@@ -26,14 +27,7 @@ def doctor(
             show_default=False,
         ),
     ] = None,
-    feeds: Annotated[
-        list[str] | None,
-        typer.Option("--feed", metavar="NAME", help="What is to be recorded [default: as set, or all markets]."),
-    ] = None,
-    db: Annotated[Text, typer.Option(metavar="FILE", help="The database [default: bmac.duckdb in DIR].")] = None,
-    rest_url: Annotated[Text, typer.Option(metavar="URL", help="As for bmacdb run.")] = None,
-    ws_url: Annotated[Text, typer.Option(metavar="URL", help="As for bmacdb run.")] = None,
-    proxy: Annotated[Text, typer.Option(metavar="URL", help="As for bmacdb run.")] = None,
+    *,
     patience: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="How long to wait for a market's first frame.")
     ] = 15.0,
@@ -45,6 +39,7 @@ def doctor(
         int | None, typer.Option(metavar="N", min=1, max=60, help="How many closes --live watches [default: 3].")
     ] = None,
     format: Annotated[str, typer.Option(metavar="NAME", help="text or json.")] = "text",
+    **flags: object,
 ) -> None:
     """Look at settings, versions, disk, database, exchange, clock and alerts; say what is wrong and what to do.
 
@@ -63,7 +58,6 @@ def doctor(
         raise UsageError("--minutes is for --live: the other examination takes as long as it takes.")
     if live and format != "text":
         raise UsageError("--live prints Markdown: leave out --format.")
-    flags = {"feeds": tuple(feeds or ()), "db": db, "rest_url": rest_url, "ws_url": ws_url, "proxy": proxy}
     if live:
         _probe(directory, flags, minutes or 3)
         return
@@ -121,4 +115,4 @@ def _show(finding: Finding, format: str) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(short_help="What keeps a recorder from recording here, and what to do.")(doctor)
+    app.command()(doctor)

@@ -168,4 +168,4 @@ def _bmac(
 
 
 def register(app: typer.Typer) -> None:
-    app.command(short_help="Files for other programs: parquet, csv, the predecessor's.")(export)
+    app.command()(export)

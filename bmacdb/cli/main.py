@@ -6,17 +6,57 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from bmacdb import __version__
 from bmacdb.errors import BmacdbError, UsageError
 
 __all__ = ["build", "main"]
 
-VERBS = ("run", "resample", "export", "demo", "factors", "history", "alerts", "doctor", "simulate", "sql", "status")
-"""Modules of this package with `register(app)`. Heavy imports happen inside their commands, not here."""
+VERBS = {
+    "run": "Record a market until stopped.",
+    "status": "Is the recorder alive, on time and complete?",
+    "sql": "Query the database, or open a DuckDB shell on it.",
+    "factors": "Factors of the whole market at a run time.",
+    "history": "Download, import, verify and repair years of candles.",
+    "resample": "Candles of a longer interval, at every offset.",
+    "export": "Files for other programs: parquet, csv, the predecessor's.",
+    "alerts": "Where alerts go.",
+    "doctor": "Find problems of this machine and its settings.",
+    "demo": "See it work in under a minute, without the exchange.",
+    "simulate": "Run a stand-in exchange on this machine.",
+}
+"""Commands, and their line in `bmacdb --help`. Each is a module of this package with `register(app)`."""
+
+_PLAIN: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,  # a bug shows a plain traceback, without the values of local variables (tokens)
+    "rich_markup_mode": None,
+}
+
+
+class _Verbs(TyperGroup):
+    """Imports a command when it is used: `bmacdb --help` needs none of them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        # For an unknown name all are imported: typer looks for the nearest among those that are there.
+        for verb in [cmd_name] if cmd_name in VERBS else VERBS:
+            if verb not in self.commands:
+                one = typer.Typer(**_PLAIN)
+                one.callback()(lambda: None)  # without it, typer makes an app of one command that command
+                importlib.import_module(f"bmacdb.cli.{verb}").register(one)
+                self.commands.update(typer.main.get_group(one).commands)
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
 
 
 def _print_version(wanted: bool) -> None:
@@ -26,13 +66,12 @@ def _print_version(wanted: bool) -> None:
 
 
 def build() -> typer.Typer:
-    """The application with every verb that exists."""
+    """The application with every command."""
     app = typer.Typer(
+        **_PLAIN,
+        cls=_Verbs,
         name="bmacdb",
         no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,  # a bug shows a plain traceback, without the values of local variables (tokens)
-        rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
         help="Record the Binance market into one DuckDB file that everything on the machine can read while it grows.",
     )
@@ -45,8 +84,6 @@ def build() -> typer.Typer:
     ) -> None:
         pass
 
-    for verb in VERBS:
-        importlib.import_module(f"bmacdb.cli.{verb}").register(app)
     return app
 
 

@@ -183,4 +183,4 @@ def _shown(ms: int, zone: tzinfo | None) -> str:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(short_help="Bars of a longer interval, at every offset.")(resample)
+    app.command()(resample)
