@@ -21,17 +21,18 @@ from bmacdb.clock import Clock, SystemClock, from_ms, to_ms
 from bmacdb.errors import FileHeld, NothingToRead, QueryTooSlow, UsageError, did_you_mean
 from bmacdb.sql import queries
 from bmacdb.store import sidefile
-from bmacdb.store.events import BEAT, Subscription
 from bmacdb.store.link import LinkLost, LiveLink, ask_file
 from bmacdb.store.literals import bind
 from bmacdb.store.result import Result
 from bmacdb.store.waiting import Readiness, Waiter
+from bmacdb.stream.messages import HEARTBEAT
+from bmacdb.stream.subscription import Subscription
 from bmacdb.symbols import base_name, check_symbols
 
 __all__ = ["Reader", "Readiness", "Result", "connect"]
 
 _MOST_CANDLES = 2**31
-_BEAT_S = 2.5  # beats come every second
+_HEARTBEAT_S = 2.5  # heartbeats come every second
 _TAKEOVER_S = 5.0  # a recorder that starts has the file some moments before it answers
 
 
@@ -98,12 +99,12 @@ class Reader:
         live = sidefile.find(self.path)
         if live is None:
             return self._clock.now_ms()
-        events = Subscription(live.events_address, (BEAT,))
+        events = Subscription(live.events_address, (HEARTBEAT,))
         try:
-            event = events.receive(_BEAT_S)
+            event = events.receive(_HEARTBEAT_S)
         finally:
             events.close()
-        return self._clock.now_ms() if event is None else int(event[1]["now_ms"])
+        return self._clock.now_ms() if event is None else int(event.header["now_ms"])
 
     # Asking
 

@@ -13,22 +13,23 @@ import secrets
 import socket
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
 import duckdb
+import pyarrow as pa
 
 from bmacdb import __version__
 from bmacdb.clock import Clock, ServerClock
 from bmacdb.errors import StoreError
 from bmacdb.model import Batch
 from bmacdb.store import guard, sidefile
-from bmacdb.store.events import BEAT_SECONDS, Publisher
 from bmacdb.store.extensions import load_quack
 from bmacdb.store.intake import Intake, Offer
 from bmacdb.store.writer import Store
+from bmacdb.stream.publisher import HEARTBEAT_SECONDS, Publisher
 
 __all__ = ["FIRST_PORT", "SPILL_LIMIT", "Server", "ServingUnavailable"]
 
@@ -69,7 +70,7 @@ class Server:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._thread = ThreadPoolExecutor(1, "serve", initializer=_step_back)
         self._feeds: set[str] = set()
-        self._beating: asyncio.Task[None] | None = None
+        self._heartbeats: asyncio.Task[None] | None = None
         self._closed = False
         self._intake: Intake | None = None
 
@@ -110,7 +111,7 @@ class Server:
             raise ServingUnavailable(f"the database cannot be served to other processes: {error}") from error
         store.before_reopen(server._stop)
         store.on_reopen(server._serve_again)
-        server._beating = asyncio.create_task(server._beat())
+        server._heartbeats = asyncio.create_task(server._beat())
         return server
 
     def _serve(self) -> None:
@@ -138,14 +139,15 @@ class Server:
         if not self._closed:
             self._thread.submit(work)
 
-    def announce(self, batch: Batch) -> None:
-        """Wake the readers that wait for what `batch` brought; called after its commit, never blocks."""
+    def announce(self, batch: Batch, written: Mapping[str, pa.Table] | None = None) -> None:
+        """Publish what `batch` brought and the rows that were `written` to each table (None: not known); called after
+        its commit, never blocks."""
         if self._closed:
             return
         if batch.feed not in self._feeds:
             self._feeds.add(batch.feed)
             self._thread.submit(self._refresh)
-        self._publisher.batch(batch)
+        self._publisher.commit(batch, written)
 
     def _refresh(self) -> None:
         if self._connection is not None:
@@ -155,8 +157,8 @@ class Server:
     async def _beat(self) -> None:
         while True:
             rate = self._clock.rate if isinstance(self._clock, ServerClock) else 1.0
-            self._publisher.beat(self._clock.now_ms(), self._info(), rate=rate)
-            await asyncio.sleep(BEAT_SECONDS)
+            self._publisher.heartbeat(self._clock.now_ms(), self._info(), rate=rate)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
 
     async def close(self) -> None:
         """Stop serving: the side file goes first, queries that run get to their end."""
@@ -166,9 +168,9 @@ class Server:
         sidefile.remove(self._store.path, self.live)
         if self._intake is not None:
             await self._intake.close()
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.wait({self._beating})
+        if self._heartbeats is not None:
+            self._heartbeats.cancel()
+            await asyncio.wait({self._heartbeats})
         await self._in_thread(self._stop)
         self._thread.shutdown(wait=False)
         self._publisher.close()

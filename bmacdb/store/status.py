@@ -14,8 +14,9 @@ from bmacdb.interval import Interval
 from bmacdb.model import RunState
 from bmacdb.sql import queries
 from bmacdb.store import sidefile
-from bmacdb.store.events import INFO, Subscription
 from bmacdb.store.reader import Reader, connect
+from bmacdb.stream.messages import INFO
+from bmacdb.stream.subscription import Subscription
 
 __all__ = ["DEADLINE_MS", "FeedStatus", "Status", "Watcher", "is_late"]
 
@@ -143,7 +144,7 @@ class Watcher:
             feeds=feeds,
         )
 
-    def _told(self, live: sidefile.Live | None) -> dict[str, Any]:
+    def _told(self, live: sidefile.Live | None) -> Mapping[str, Any]:
         """What the recorder says of itself; empty where there is none, or it says nothing."""
         if live != self._live:
             if self._events is not None:
@@ -156,7 +157,7 @@ class Watcher:
         newest = event
         while event is not None:  # those that have piled up since the last look
             newest, event = event, self._events.receive(0)
-        return newest[1] if newest else {}
+        return newest.header if newest else {}
 
     def _feed(self, row: Mapping[str, Any], told: Mapping[str, Any], now_ms: int, started_ms: int | None) -> FeedStatus:
         interval = Interval.parse(row["interval"]).anchored(to_ms(row["anchor"]))

@@ -1,7 +1,7 @@
 """Waiting for a period to get ready: events wake, the table is the truth.
 
-An event may be lost and a recorder may be restarted, so a waiter looks into the table when it has subscribed, when the
-first beat proves the subscription, when a beat tells of a completion it has not seen, and now and then anyway.
+A message may be lost and a recorder may be restarted, so a waiter looks into the table when it has subscribed, when
+the first heartbeat proves the subscription, when a heartbeat shows a completion it has not seen, and once a minute.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from typing import Any
 from bmacdb.clock import Clock, from_ms
 from bmacdb.errors import FileHeld, NothingToRead
 from bmacdb.interval import DAY_MS, Interval
-from bmacdb.model import EXGINFO_ITEM, FUNDING_ITEM
+from bmacdb.model import EXGINFO_ITEM, FUNDING_ITEM, RunState
 from bmacdb.store import sidefile
-from bmacdb.store.events import BEAT, Subscription, complete_topic, ready_topic
 from bmacdb.store.result import Result
+from bmacdb.stream.messages import HEARTBEAT, topic_of
+from bmacdb.stream.subscription import Subscription
 
 __all__ = ["Readiness", "Waiter"]
 
-_SILENCE_S = 3.0  # beats come every second; after this long without one, see where the recorder is
+_SILENCE_S = 3.0  # heartbeats come every second; after this long without one, see where the recorder is
 _SLICE_S = 0.5  # how soon a waiter that nobody wants any more lets go of its thread
 _JOIN_S = 0.1  # by then a subscription has reached the recorder
 _AT_REST_S = 1.0  # how often a file that nobody serves is looked at
-_ANYWAY_S = 60.0  # the beats tell of what was missed: this is for what nobody thought of, and fifty times a query costs
+_ANYWAY_S = 60.0  # heartbeats tell of what was missed, so this is a last resort, and each look costs a query
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +144,8 @@ class Waiter:
         self._unsubscribe()
         self._live = live
         if live is not None:
-            topic = complete_topic(self._feed) if self._symbols is None else ready_topic(self._feed)
-            self._events = Subscription(live.events_address, (topic, BEAT))
+            topic = topic_of("complete" if self._symbols is None else "ready", self._feed)
+            self._events = Subscription(live.events_address, (topic, HEARTBEAT))
             self._heard, self._joined, self._looked, self._look_at = now, False, False, now
 
     def _unsubscribe(self) -> None:
@@ -176,30 +177,30 @@ class Waiter:
         if self._events is None:
             self._given_up.wait(seconds)
             return
-        event = self._events.receive(seconds)
-        if event is None:
+        message = self._events.receive(seconds)
+        if message is None:
             return
-        topic, body = event
+        header = message.header
         self._heard = monotonic()
-        if topic == BEAT:
-            self._follow(body)
-            newest = body["complete"].get(self._feed, 0)
+        if message.kind == HEARTBEAT:
+            self._follow(header)
+            newest = header["complete"].get(self._feed, 0)
             if not self._joined or newest == self._run_time_ms != self._told_complete:
                 self._told_complete = newest
                 self._joined, self._look_at = True, self._heard
-        elif topic.partition("/")[2] == self._feed and body["run_time_ms"] == self._run_time_ms:
-            items = body["items"]
-            if items is None:
+        elif message.feed == self._feed and header["run_time_ms"] == self._run_time_ms:
+            items = header["items"]
+            if items is None or header.get("state", RunState.COMPLETE) != RunState.COMPLETE:
                 self._look_at = self._heard
             else:  # it is committed: no need to ask, which fifty at once would do
                 self._ready.update(items)
                 self._complete = self._symbols is None or self._symbols <= self._ready
 
-    def _follow(self, beat: Mapping[str, Any]) -> None:
+    def _follow(self, heartbeat: Mapping[str, Any]) -> None:
         """The recorder's clock says when the run time is: that of a stand-in may be shifted, or run faster."""
-        ahead_ms = self._run_time_ms - beat["now_ms"]
+        ahead_ms = self._run_time_ms - heartbeat["now_ms"]
         if 0 < ahead_ms <= _longest_ms(self._feed):
-            self._deadline = self._heard + ahead_ms / 1000 / beat.get("rate", 1.0) + self._timeout
+            self._deadline = self._heard + ahead_ms / 1000 / heartbeat.get("rate", 1.0) + self._timeout
 
     def _told(self) -> Readiness:
         ready = self._ready - {EXGINFO_ITEM, FUNDING_ITEM}

@@ -14,12 +14,14 @@ import pytest
 from bmacdb.clock import ManualClock, ServerClock, SystemClock
 from bmacdb.errors import NothingToRead, UsageError
 from bmacdb.store import sidefile
-from bmacdb.store.events import BEAT, INFO, Publisher, Subscription, complete_topic, ready_topic
 from bmacdb.store.reader import Reader, connect
 from bmacdb.store.result import Result
 from bmacdb.store.serve import Server
 from bmacdb.store.waiting import Waiter
 from bmacdb.store.writer import Store
+from bmacdb.stream.messages import HEARTBEAT, INFO, topic_of
+from bmacdb.stream.publisher import Publisher
+from bmacdb.stream.subscription import Subscription
 from tests.reading.conftest import Served
 from tests.reading.feeding import FEED, FIRST_MS, MINUTE_MS, SYMBOLS, period
 
@@ -140,7 +142,7 @@ async def test_another_feeds_completeness_is_not_this_ones(tmp_path: Path) -> No
     )
     waiting = asyncio.create_task(waiter.wait())
     while not waiting.done():
-        publisher._send(complete_topic("usdt_perp_1m_to_5m"), {"run_time_ms": NEXT_MS, "items": ["BTCUSDT"]})
+        publisher._send(topic_of("complete", "usdt_perp_1m_to_5m"), {"run_time_ms": NEXT_MS, "items": ["BTCUSDT"]})
         await asyncio.sleep(0.05)
     publisher.close()
     assert not await waiting
@@ -211,36 +213,43 @@ async def test_nothing_to_wait_for_is_an_error(tmp_path: object) -> None:
         await reader.wait_ready(NEXT_MS)
 
 
-def test_events_say_what_was_committed() -> None:
-    """Ready items by run time, complete run times once, a beat with the newest of each feed."""
+def test_messages_say_what_was_committed() -> None:
+    """Ready items by run time, each state of a run time once, a heartbeat with the newest complete of each feed."""
     port, publisher = _publisher()
-    topics = (ready_topic(FEED.name), complete_topic(FEED.name), BEAT, INFO)
-    subscription = Subscription(f"tcp://127.0.0.1:{port}", topics)
+    ready, complete = topic_of("ready", FEED.name), topic_of("complete", FEED.name)
+    subscription = Subscription(f"tcp://127.0.0.1:{port}", (ready, complete, HEARTBEAT, INFO))
     try:
         until = monotonic() + 30
         while subscription.receive(0.01) is None:  # until it has joined
-            publisher.beat(1, {})
+            publisher.heartbeat(1, {})
             assert monotonic() < until
-        publisher.batch(period(FIRST_MS, late=("ETHUSDT",)))
-        publisher.batch(period(FIRST_MS))
-        publisher.beat(7, {"pid": 1})
-        heard = []
-        while not heard or heard[-1] != (INFO, {"pid": 1}):
-            event = subscription.receive(30)
-            assert event is not None
-            if event[0] not in (BEAT, INFO) or event[1] in (
-                {"pid": 1},
-                {"now_ms": 7, "rate": 1.0, "complete": {FEED.name: FIRST_MS}},
-            ):
-                heard.append(event)
+        publisher.commit(period(FIRST_MS, late=("ETHUSDT",)))
+        publisher.commit(period(FIRST_MS))
+        publisher.commit(period(FIRST_MS))
+        publisher.heartbeat(7, {"pid": 1})
+        heard: list[tuple[str, dict[str, object]]] = []
+        while not heard or heard[-1][0] != INFO or heard[-1][1].get("pid") != 1:
+            message = subscription.receive(30)
+            assert message is not None
+            assert message.epoch == publisher.epoch
+            values = {name: value for name, value in message.header.items() if name not in ("epoch", "number")}
+            if values and values.get("now_ms") != 1:
+                heard.append((f"{message.topic} {message.number}" if message.feed else message.topic, values))
     finally:
         subscription.close()
         publisher.close()
+    items, done = ["BTCUSDT", "币安人生USDT"], {"run_time_ms": FIRST_MS, "state": "complete", "stragglers": []}
+    numbers = {f"candles/{FEED.name}": 3, ready: 3, complete: 2}
     assert heard == [
-        (f"ready/{FEED.name}", {"run_time_ms": FIRST_MS, "items": ["BTCUSDT", "币安人生USDT"]}),
-        (f"ready/{FEED.name}", {"run_time_ms": FIRST_MS, "items": list(SYMBOLS)}),
-        (f"complete/{FEED.name}", {"run_time_ms": FIRST_MS, "items": ["BTCUSDT", "币安人生USDT", *SYMBOLS]}),
-        (BEAT, {"now_ms": 7, "rate": 1.0, "complete": {FEED.name: FIRST_MS}}),
+        (f"{ready} 1", {"run_time_ms": FIRST_MS, "items": items}),
+        (f"{complete} 1", {"run_time_ms": FIRST_MS, "state": "late", "items": None, "stragglers": ["ETHUSDT"]}),
+        (f"{ready} 2", {"run_time_ms": FIRST_MS, "items": list(SYMBOLS)}),
+        (
+            f"{complete} 2",
+            {"run_time_ms": FIRST_MS, "state": "complete", "items": [*items, *SYMBOLS], "stragglers": []},
+        ),
+        (f"{ready} 3", {"run_time_ms": FIRST_MS, "items": list(SYMBOLS)}),
+        (HEARTBEAT, {"now_ms": 7, "rate": 1.0, "complete": {FEED.name: FIRST_MS}, "numbers": numbers}),
         (INFO, {"pid": 1}),
     ]
 

@@ -1,0 +1,1 @@
+"""What the recorder publishes on ZeroMQ, for other processes to receive. The format is described in docs/stream.md."""
