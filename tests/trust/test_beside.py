@@ -14,7 +14,7 @@ async def test_neither_an_import_nor_the_recorder_that_takes_it_can_be_killed_to
     """Each bar is there once and as the exchange made it; the same import again completes the record."""
     done = await interrupt_offers(tmp_path, seed=7, kills=3)
     assert not done.complaints, done.complaints
-    assert done.rows > 45_000
+    assert done.rows > 40_000  # 7 symbols, 4 days: just after midnight of UTC there is no more
 
 
 @pytest.mark.timeout(300)
