@@ -83,5 +83,6 @@ class Fundings:
 def _numbers(texts: pa.ChunkedArray, known: dict[str, int]) -> npt.NDArray[np.int32]:
     """The number of each text in `known`, which is extended."""
     encoded = texts.combine_chunks().dictionary_encode()
-    numbers = [known.setdefault(text, len(known)) for text in encoded.dictionary.to_pylist()]
-    return np.take(np.array(numbers, np.int32), encoded.indices.to_numpy(zero_copy_only=False))
+    numbers = np.array([known.setdefault(text, len(known)) for text in encoded.dictionary.to_pylist()], np.int32)
+    places: npt.NDArray[np.int32] = encoded.indices.to_numpy(zero_copy_only=False)
+    return numbers[places]

@@ -193,10 +193,10 @@ class Panel:
         self.columns: Mapping[str, Array] = dict(zip(self.names, self.block[:, used], strict=True))
 
     def _list(self, new: Sequence[str], *, keep: Collection[str]) -> None:
-        """Columns for new symbols, in new memory; symbols without a candle in the window lose theirs, but for `keep`."""
-        lasting = self.there.any(axis=0).tolist()
-        old = [symbol for symbol, lasts in zip(self.symbols, lasting, strict=True) if lasts or symbol in keep]
-        old_places = [self._places[symbol] for symbol in old]
+        """Columns for new symbols, in new memory. Symbols that have no candle any more lose theirs, but for `keep`."""
+        lasting = np.flatnonzero(self.there.any(axis=0)).tolist()
+        old_places = sorted({*lasting, *(self._places[symbol] for symbol in keep if symbol in self._places)})
+        old = [self.symbols[place] for place in old_places]
         symbols = tuple(sorted((*old, *new)))
         self._places = {symbol: place for place, symbol in enumerate(symbols)}
         kept = [self._places[symbol] for symbol in old]

@@ -122,7 +122,9 @@ def test_fundings_are_those_of_the_factors_statement() -> None:
     rows = [
         (symbol, first + hour * HOUR_MS + int(late), kind, float(rate))
         for symbol in ("ETHUSDT", "BTCUSDT")
-        for hour, late, rate in zip(range(-30, 24 * 6), random.integers(0, 900, 174), random.normal(0, 1e-4, 174))
+        for hour, late, rate in zip(
+            range(-30, 144), random.integers(0, 900, 174), random.normal(0, 1e-4, 174), strict=True
+        )
         for kind in ("regular", "adhoc")[: 1 + hour % 2]
     ]
     table = fundings(rows[i] for i in random.permutation(len(rows)))
