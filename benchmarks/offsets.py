@@ -159,7 +159,7 @@ async def measure(folder: Path, options: argparse.Namespace) -> None:
             return len(connection.execute(text, values).fetchall())
 
         def make(connection: duckdb.DuckDBPyConnection, open_ms: int = open_ms) -> int:
-            made = resample.make(
+            made, _ = resample.make(
                 connection, resampling, open_ms, complete=True, traded=options.symbols, now_ms=START_MS
             )
             return made.ready

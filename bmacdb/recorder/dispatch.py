@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
+
 from bmacdb.clock import Clock
 from bmacdb.errors import StoreFull
 from bmacdb.model import Batch
@@ -19,12 +21,15 @@ from bmacdb.recorder.events import Notice, Report, Severity
 from bmacdb.recorder.messages import Fetch, Message, PageFetched, RowsOffered, Stop, Tick
 from bmacdb.store.writer import Store
 
-__all__ = ["Dispatcher", "FeedEdges"]
+__all__ = ["Announce", "Dispatcher", "FeedEdges"]
 
 _MOST_MESSAGES = 2_000
 _MOST_ROWS = 5_000  # a transaction of more rows would keep a live candle waiting
 _FULL_PAUSE_S = 5.0
 _FULL_TOLD_EVERY = 12  # pauses
+
+Announce = Callable[[Batch, Mapping[str, pa.Table] | None], None]
+"""Called after a commit with the batch and the rows that were written, by table (None: not known)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class FeedEdges:
 
 
 class Dispatcher:
-    """Consumes the main queue. `announce` is told of every batch once it is committed."""
+    """Consumes the main queue. `announce` is called after every commit."""
 
     def __init__(
         self,
@@ -51,7 +56,7 @@ class Dispatcher:
         store: Store,
         clock: Clock,
         report: Report,
-        announce: Callable[[Batch], None],
+        announce: Announce,
     ) -> None:
         self._queue, self._feeds, self._store, self._clock = queue, feeds, store, clock
         self._report, self._announce = report, announce
@@ -119,7 +124,7 @@ class Dispatcher:
         while True:
             started = self._clock.monotonic()
             try:
-                await self._store.commit(batch)
+                written = await self._store.commit(batch)
                 break
             except StoreFull as error:
                 self.paused = True
@@ -136,7 +141,7 @@ class Dispatcher:
         self.commits += 1
         self.candles += len(batch.candles)
         self.last_commit_ms = self._clock.now_ms()
-        self._announce(batch)
+        self._announce(batch, written)
 
     def _as_of_now(self, batch: Batch, decision: Decision | None) -> Batch:
         """The batch again, its readiness as of now: nobody could read it before."""

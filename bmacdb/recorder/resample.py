@@ -19,6 +19,7 @@ from bmacdb.clock import Clock
 from bmacdb.errors import StoreError, StoreFull
 from bmacdb.model import Batch, Ready, Run
 from bmacdb.offset import Resampling
+from bmacdb.recorder.dispatch import Announce
 from bmacdb.recorder.events import Notice, Report, Severity
 from bmacdb.store import resample
 from bmacdb.store.writer import Store
@@ -64,7 +65,7 @@ class _Pair:
 
 
 class Resampler:
-    """Keeps `resamplings` up to date in the file. `announce` is told of what was made, as a batch of their feed."""
+    """Keeps `resamplings` up to date in the file. `announce` is called with what was made, as a batch of their feed."""
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class Resampler:
         keep: int | None,
         clock: Clock,
         report: Report,
-        announce: Callable[[Batch], None],
+        announce: Announce,
     ) -> None:
         """`window` is how many bars of a feed before the first run time are made too, `keep` how many of them stay."""
         self._store, self._window, self._keep = store, window, keep
@@ -176,7 +177,7 @@ class Resampler:
         open_ms = min(pair.due)
         complete, traded = pair.due[open_ms]
 
-        def work(connection: duckdb.DuckDBPyConnection) -> resample.Made:
+        def work(connection: duckdb.DuckDBPyConnection) -> tuple[resample.Made, pa.Table]:
             return resample.make(
                 connection,
                 pair.resampling,
@@ -187,14 +188,14 @@ class Resampler:
                 minutes=pair.minutes,
             )
 
-        made = await self._write(work)
+        made, bars = await self._write(work)
         if pair.due.pop(open_ms) != (complete, traded):
             pair.completed.add(made.run_time_ms)
             pair.made_until = open_ms
             pair.mend(open_ms, open_ms + 1, None)
         pair.made_until = max(pair.made_until, open_ms)
         pair.made += 1
-        self._tell(pair, [made])
+        self._tell(pair, [made], bars)
         if self._keep is not None and pair.made % _DROP_EVERY == 1:
             before_ms = made.run_time_ms - self._keep * pair.resampling.feed.interval.length_ms
             await self._write(lambda connection: resample.drop_before(connection, pair.resampling, before_ms))
@@ -240,10 +241,10 @@ class Resampler:
             raise StoreError(f"the past cannot be read: {error}") from error
 
     async def _keep_bars(self, pair: _Pair, bars: pa.Table, complete: set[int]) -> None:
-        def work(connection: duckdb.DuckDBPyConnection) -> list[resample.Made]:
+        def work(connection: duckdb.DuckDBPyConnection) -> tuple[list[resample.Made], pa.Table | None]:
             return resample.mend(connection, pair.resampling, bars, now_ms=self._clock.now_ms(), complete=complete)
 
-        self._tell(pair, await self._write(work))
+        self._tell(pair, *await self._write(work))
 
     async def _write(self, work: Callable[[duckdb.DuckDBPyConnection], _T]) -> _T:
         def guarded(connection: duckdb.DuckDBPyConnection) -> _T:
@@ -258,8 +259,8 @@ class Resampler:
         now_ms = self._clock.now_ms()
         self._report(Notice(now_ms, Severity.ERROR, "resample", f"{pair.resampling.name}: {text}"))
 
-    def _tell(self, pair: _Pair, made: list[resample.Made]) -> None:
-        if not made:
+    def _tell(self, pair: _Pair, made: list[resample.Made], bars: pa.Table | None) -> None:
+        if not made and bars is None:
             return
         now_ms = self._clock.now_ms()
         ready = tuple(Ready(run.run_time_ms, symbol, now_ms, "resample") for run in made for symbol in run.new)
@@ -267,4 +268,5 @@ class Resampler:
             Run(run.run_time_ms, run.expected, run.ready, run.complete_at_ms, None, run.repaired, run.missing)
             for run in made
         )
-        self._announce(Batch(pair.resampling.name, now_ms, ready=ready, runs=runs))
+        written = {} if bars is None else {"candles": bars}
+        self._announce(Batch(pair.resampling.name, now_ms, ready=ready, runs=runs), written)

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import psutil
+import pyarrow as pa
 
 from bmacdb import __version__
 from bmacdb.clock import ServerClock
@@ -21,7 +22,7 @@ from bmacdb.exchange.stream import CandleListener
 from bmacdb.factors.texts import factor_texts, made_elsewhere, version_of, written
 from bmacdb.model import Batch, Feed
 from bmacdb.recorder.disk import DiskWatch
-from bmacdb.recorder.dispatch import Dispatcher
+from bmacdb.recorder.dispatch import Announce, Dispatcher
 from bmacdb.recorder.events import Notice, Report, Severity, Started, Stopped
 from bmacdb.recorder.export import LiveExport
 from bmacdb.recorder.feed import FeedPlan, FeedRecorder, plan_feed
@@ -171,8 +172,8 @@ class _Recorder:
             resampler = await self._open_resampler(store, announce)
             export = self._export = self._open_export(store)
 
-            def committed(batch: Batch) -> None:
-                announce(batch)
+            def committed(batch: Batch, written: Mapping[str, pa.Table] | None) -> None:
+                announce(batch, written)
                 watchdog.committed(batch.feed)
                 self._meter.committed(batch.feed, len(batch.candles), dispatcher.last_commit_s)
                 resampler.committed(batch)
@@ -222,7 +223,7 @@ class _Recorder:
                 raise _cause(error)
         return self._outcome(dispatcher.candles)
 
-    async def _open_resampler(self, store: Store, announce: Callable[[Batch], None]) -> Resampler:
+    async def _open_resampler(self, store: Store, announce: Announce) -> Resampler:
         resampler = Resampler(
             store,
             [replace(one, feed=self._feeds[one.feed.name].feed) for one in self._settings.resample],
@@ -310,15 +311,19 @@ class _Recorder:
         )
 
     @contextlib.asynccontextmanager
-    async def _serving(self, store: Store) -> AsyncIterator[Callable[[Batch], None]]:
+    async def _serving(self, store: Store) -> AsyncIterator[Announce]:
         """Serve the database to other processes; without it, recording goes on all the same."""
         try:
             server = await Server.start(
-                store, clock=self._clock, info=self.info, take=lambda offer: self._take(store, offer)
+                store,
+                clock=self._clock,
+                info=self.info,
+                take=lambda offer: self._take(store, offer),
+                deadline_ms=max(feed.state.runs.deadline_ms for feed in self._feeds.values()),
             )
         except ServingUnavailable as error:
             self._notice(Severity.WARNING, "serve", f"{error} Recording goes on; nobody can read until it ends.")
-            yield lambda _: None
+            yield lambda *_: None
             return
         try:
             yield server.announce

@@ -25,7 +25,10 @@ _LATE_RUNS = 2_000  # late runs remembered, so that a bar that comes after all c
 
 
 class RunBook:
-    """Holds the open runs of a feed. Every method adds to `into` what changed; what is late becomes a gap in `gaps`."""
+    """Holds the open runs of a feed, late `deadline_ms` after their boundary.
+
+    Every method adds to `into` what changed; what is late becomes a gap in `gaps`.
+    """
 
     def __init__(self, feed: Feed, gaps: GapBook, *, close_timeout_ms: int, settle_ms: int) -> None:
         self.feed = feed
@@ -34,7 +37,7 @@ class RunBook:
         self._runs: dict[int, OpenRun] = {}
         self._newest_ms = 0
         self._close_timeout_ms, self._settle_ms = close_timeout_ms, settle_ms
-        self._deadline_ms = max(REPAIR_DEADLINE_MS, max(close_timeout_ms, settle_ms) + 2 * _REPAIR_EVERY_MS)
+        self.deadline_ms = max(REPAIR_DEADLINE_MS, max(close_timeout_ms, settle_ms) + 2 * _REPAIR_EVERY_MS)
 
     def __repr__(self) -> str:
         return f"<RunBook {self.feed.name} open={len(self._runs)}>"
@@ -91,7 +94,7 @@ class RunBook:
         if candle.symbol not in run.waiting:
             return
         at_ms = max(at_ms, run.last_at_ms)  # a run is complete with its last item, and not before one of them
-        if not run.past_deadline and at_ms - run_time_ms >= self._deadline_ms:
+        if not run.past_deadline and at_ms - run_time_ms >= self.deadline_ms:
             self._deadline(run, at_ms, into)  # the tick that would have said so comes late on a busy machine
         run.waiting.remove(candle.symbol)
         run.repaired += candle.source is not Source.WS
@@ -106,7 +109,7 @@ class RunBook:
             if run.complete_at_ms is not None or run.past_deadline:
                 continue
             elapsed_ms = now_ms - run.run_time_ms
-            if elapsed_ms >= self._deadline_ms:
+            if elapsed_ms >= self.deadline_ms:
                 self._deadline(run, now_ms, into)
                 continue
             if run.expected:
@@ -147,7 +150,7 @@ class RunBook:
                 continue
             if run.complete_at_ms is not None:
                 run.complete_at_ms = now_ms
-            if now_ms - run.run_time_ms >= self._deadline_ms:
+            if now_ms - run.run_time_ms >= self.deadline_ms:
                 run.missing = tuple(sorted({*run.missing, row.item}))
             into.changed_runs[run.run_time_ms] = run
 
@@ -168,7 +171,7 @@ class RunBook:
         done = [
             run.run_time_ms
             for run in self._runs.values()
-            if (run.complete_at_ms is not None or not run.expected) and now_ms - run.run_time_ms > self._deadline_ms
+            if (run.complete_at_ms is not None or not run.expected) and now_ms - run.run_time_ms > self.deadline_ms
         ]
         for run_time_ms in done + sorted(self._runs)[:-_LATE_RUNS]:
             self._runs.pop(run_time_ms, None)

@@ -8,11 +8,12 @@
 -- add_candles: add bars that are later than all of their symbol: nothing to look up.
 INSERT INTO candles FROM new_candles;
 
--- candles: add the bars that are not there; answers with how many.
+-- candles: add the bars that are not there; answers with those.
 MERGE INTO candles AS recorded USING new_candles AS later
 ON recorded.symbol = later.symbol AND recorded.open_time = later.open_time
    AND recorded.open_time BETWEEN make_timestamptz($start) AND make_timestamptz($end)
-WHEN NOT MATCHED THEN INSERT;
+WHEN NOT MATCHED THEN INSERT
+RETURNING *;
 
 -- disagreeing: the recorded version of the bars that the slot has differently, or confirms for the first time.
 SELECT recorded.symbol, epoch_ms(recorded.open_time), recorded.open, recorded.high, recorded.low, recorded.close,
@@ -64,25 +65,27 @@ ON recorded.symbol = later.symbol AND recorded.gap_start = later.gap_start
 WHEN MATCHED THEN UPDATE
 WHEN NOT MATCHED THEN INSERT;
 
--- funding_rates: add settled fundings that are not there.
+-- funding_rates: add settled fundings that are not there; answers with those.
 MERGE INTO funding_rates AS recorded USING new_funding_rates AS later
 ON recorded.symbol = later.symbol AND recorded.funding_time = later.funding_time
    AND recorded.rate_type = later.rate_type
    AND recorded.funding_time BETWEEN make_timestamptz($start) AND make_timestamptz($end)
-WHEN NOT MATCHED THEN INSERT;
+WHEN NOT MATCHED THEN INSERT
+RETURNING *;
 
 -- add_funding_snapshots: add running rates that are later than all of their symbol.
 INSERT INTO funding_snapshots FROM new_funding_snapshots;
 
--- funding_snapshots: add running rates that are not there.
+-- funding_snapshots: add running rates that are not there; answers with those.
 MERGE INTO funding_snapshots AS recorded USING new_funding_snapshots AS later
 ON recorded.run_time = later.run_time AND recorded.symbol = later.symbol
    AND recorded.run_time BETWEEN make_timestamptz($start) AND make_timestamptz($end)
-WHEN NOT MATCHED THEN INSERT;
+WHEN NOT MATCHED THEN INSERT
+RETURNING *;
 
 -- exginfo: add the trading rules that differ from the newest row of their symbol. A symbol that the list omits keeps its
 -- rows as they are, for an omission says nothing (the user's own choice of symbols may have changed). Should the
--- clock have stepped back, the new row still becomes the newest.
+-- clock have stepped back, the new row still becomes the newest. Answers with the rows that were added.
 INSERT INTO exginfo
 SELECT later.symbol, greatest(later.valid_from, newest.valid_from + INTERVAL 1 MILLISECOND),
        later.* EXCLUDE (symbol, valid_from)
@@ -94,4 +97,5 @@ WHERE newest.symbol IS NULL
        later.lot_size, later.min_notional_value, later.onboard_date, later.delivery_date)
       IS DISTINCT FROM
       (newest.contract_type, newest.status, newest.base_asset, newest.quote_asset, newest.margin_asset,
-       newest.price_tick, newest.lot_size, newest.min_notional_value, newest.onboard_date, newest.delivery_date);
+       newest.price_tick, newest.lot_size, newest.min_notional_value, newest.onboard_date, newest.delivery_date)
+RETURNING *;

@@ -127,8 +127,8 @@ FROM (
 ), range({parts}) AS backs(back)
 GROUP BY symbol, open_time - to_milliseconds(back * $step);
 
--- add: keep bars of which none is there yet; answers with their symbols.
-INSERT INTO derived.candles SELECT *, make_timestamptz(1000::BIGINT * $now) FROM ({made}) RETURNING symbol;
+-- add: keep bars of which none is there yet; answers with them.
+INSERT INTO derived.candles SELECT *, make_timestamptz(1000::BIGINT * $now) FROM ({made}) RETURNING *;
 
 -- mend: keep of the bars in the slot `new_bars` those that are not there, and put those that came out differently in the place of the kept ones.
 MERGE INTO derived.candles AS kept USING (SELECT *, make_timestamptz(1000::BIGINT * $now) AS recorded_at FROM new_bars) AS made
@@ -146,7 +146,7 @@ WHEN MATCHED AND (
     OR abs(kept.taker_buy_quote_asset_volume - made.taker_buy_quote_asset_volume) > 1e-12 * made.quote_volume
 ) THEN UPDATE
 WHEN NOT MATCHED THEN INSERT
-RETURNING merge_action, symbol, epoch_ms(open_time);
+RETURNING merge_action, *;
 
 -- lacking: the symbols that traded before the bars that open at $start, and in their last part, and lack a part between.
 SELECT symbol

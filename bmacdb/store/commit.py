@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -15,6 +16,8 @@ from bmacdb.store.frontier import Frontier
 from bmacdb.store.precedence import Correction, judge, layers
 
 __all__ = ["FeedWriter", "roll_back"]
+
+_ANSWERED = ("candles", "funding_rates", "funding_snapshots", "exginfo")
 
 
 def roll_back(connection: duckdb.DuckDBPyConnection) -> None:
@@ -49,6 +52,7 @@ class FeedWriter:
         self._slots = {name: rows.Slot(schema) for name, schema in rows.SCHEMAS.items()}
         self._slots["corrections"] = rows.Slot(rows.CORRECTION_SCHEMA)
         self._frontiers: dict[str, Frontier] = {}
+        self._written: defaultdict[str, list[pa.Table]] = defaultdict(list)
         connection.execute(f"SET search_path = '{feed}'")
         for name, slot in self._slots.items():
             connection.register(f"new_{name}", slot)
@@ -64,9 +68,14 @@ class FeedWriter:
         """Ask the tables anew how far they reach: something else may have written to them."""
         self._frontiers.clear()
 
-    def commit(self, batch: Batch) -> None:
-        """Write the whole batch or nothing of it. Raises duckdb.Error."""
+    def commit(self, batch: Batch) -> dict[str, pa.Table]:
+        """Write the whole batch or nothing of it. Raises duckdb.Error.
+
+        Returns the rows that it added or replaced in `candles`, `funding_rates`, `funding_snapshots` and `exginfo`, as
+        they now stand there: each once, columns as in `rows.SCHEMAS`.
+        """
         frontiers = self._known_frontiers()
+        self._written.clear()
         self.connection.execute("BEGIN")
         try:
             self._write(batch)
@@ -82,6 +91,9 @@ class FeedWriter:
         frontiers["run_status"].advance(map(_ready_key, batch.ready))
         frontiers["funding_snapshots"].advance(map(_snapshot_key, batch.funding_snapshots))
         frontiers["runs"].advance(map(_run_key, batch.runs))
+        written = {name: _as_they_stand(parts) for name, parts in self._written.items()}
+        self._written.clear()
+        return written
 
     def _known_frontiers(self) -> Mapping[str, Frontier]:
         if not self._frontiers:
@@ -105,13 +117,14 @@ class FeedWriter:
             rates = {
                 (rate.symbol, rate.funding_time_ms, rate.rate_type): rate for rate in reversed(batch.funding_rates)
             }
-            self._merge("funding_rates", rows.funding_rate_rows(list(rates.values())), [key[1] for key in rates])
+            table = rows.funding_rate_rows(list(rates.values()))
+            self._note("funding_rates", self._merge("funding_rates", table, [key[1] for key in rates]))
         if batch.funding_snapshots:
             self._write_snapshots({_snapshot_key(row): row for row in reversed(batch.funding_snapshots)})
         if batch.exginfo:
             infos = {info.symbol: info for info in batch.exginfo}
             self._slots["exginfo"].put(rows.exginfo_rows(list(infos.values()), batch.recorded_at_ms))
-            self.connection.execute(self._sql["exginfo"])
+            self._note("exginfo", self.connection.execute(self._sql["exginfo"]))
 
     def _write_ready(self, ready: Mapping[tuple[str, int], Ready]) -> None:
         beyond, others = self._frontiers["run_status"].split(ready.values(), _ready_key)
@@ -126,7 +139,9 @@ class FeedWriter:
             self._add("funding_snapshots", rows.funding_snapshot_rows(beyond))
         if others:
             table = rows.funding_snapshot_rows(others)
-            self._merge("funding_snapshots", table, [row.run_time_ms for row in others])
+            self._note(
+                "funding_snapshots", self._merge("funding_snapshots", table, [row.run_time_ms for row in others])
+            )
 
     def _write_runs(self, runs: Mapping[int, Run]) -> None:
         _, known = self._frontiers["runs"].split(runs.values(), _run_key)
@@ -139,13 +154,23 @@ class FeedWriter:
     def _add(self, name: str, table: pa.Table) -> None:
         self._slots[name].put(table)
         self.connection.execute(f"EXECUTE add_{name}")
+        if name in _ANSWERED:
+            self._written[name].append(table)
 
-    def _merge(self, name: str, table: pa.Table, times_ms: Sequence[int], *, statement: str = "") -> int:
-        """Run the statement of `name` over the rows of `table`, whose times are given; returns the rows it changed."""
+    def _merge(
+        self, name: str, table: pa.Table, times_ms: Sequence[int], *, statement: str = ""
+    ) -> duckdb.DuckDBPyConnection:
+        """Run the statement of `name` over the rows of `table`, whose times are given."""
         self._slots[name].put(table)
         bounds = {"start": 1000 * min(times_ms), "end": 1000 * max(times_ms)}
-        row = self.connection.execute(self._sql[statement or name], bounds).fetchone()
-        return 0 if row is None else int(row[0])
+        return self.connection.execute(self._sql[statement or name], bounds)
+
+    def _note(self, name: str, answer: duckdb.DuckDBPyConnection) -> int:
+        """Note the rows that a statement answers with as written; returns how many."""
+        table = answer.to_arrow_table().select(rows.SCHEMAS[name].names).cast(rows.SCHEMAS[name])
+        if table.num_rows:
+            self._written[name].append(table)
+        return int(table.num_rows)
 
     def _write_candles(self, candles: Sequence[Candle], recorded_at_ms: int) -> None:
         def table_of(some: Sequence[Candle]) -> pa.Table:
@@ -158,7 +183,9 @@ class FeedWriter:
         corrections: list[Correction] = []
         for layer in (others, *repeated):
             times_ms = [candle.open_time_ms for candle in layer]
-            if not layer or self._merge("candles", table_of(layer), times_ms) == len(layer):
+            if not layer:
+                continue
+            if self._note("candles", self._merge("candles", table_of(layer), times_ms)) == len(layer):
                 continue
             replacements: list[Candle] = []
             later = {_candle_key(candle): candle for candle in layer}
@@ -170,7 +197,9 @@ class FeedWriter:
                     replacements.append(winner)
             if replacements:
                 times_ms = [candle.open_time_ms for candle in replacements]
-                self._merge("candles", table_of(replacements), times_ms, statement="replace_candles")
+                table = table_of(replacements)
+                self._merge("candles", table, times_ms, statement="replace_candles")
+                self._written["candles"].append(table)
         if corrections:
             self._slots["corrections"].put(rows.correction_rows(corrections, recorded_at_ms))
             self.connection.execute(self._sql["corrections"])
@@ -180,3 +209,13 @@ class FeedWriter:
         bounds = {"start": 1000 * min(times_ms), "end": 1000 * max(times_ms)}
         found = self.connection.execute(self._sql["disagreeing"], bounds).fetchall()
         return [Candle(*(*row[:-1], Source(row[-1]))) for row in found]
+
+
+def _as_they_stand(parts: list[pa.Table]) -> pa.Table:
+    """The rows of `parts` as one table; of a candle that was written twice, the later row."""
+    table = pa.concat_tables(parts).combine_chunks()
+    if len(parts) == 1 or "open_time" not in table.column_names:
+        return table
+    keys = zip(table["symbol"].to_pylist(), table["open_time"].cast(pa.int64()).to_pylist(), strict=True)
+    last = {key: place for place, key in enumerate(keys)}
+    return table if len(last) == table.num_rows else table.take(sorted(last.values()))

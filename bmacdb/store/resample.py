@@ -275,8 +275,10 @@ def make(
     traded: int,
     now_ms: int,
     minutes: str | None = None,
-) -> Made:
+) -> tuple[Made, pa.Table]:
     """Make the bars that open at `open_ms`, where none that opens as late is kept yet, and note how far they are.
+
+    Returns that and the bars, as they stand in the table.
 
     `complete` tells whether the run of their last parts is, `traded` how many symbols it has. One transaction. Raises
     duckdb.Error.
@@ -285,7 +287,8 @@ def make(
     statement = _placed(queries("resample")["add"].sql.format(made=query), resampling)
     connection.execute("BEGIN")
     try:
-        new = [symbol for (symbol,) in connection.execute(statement, params | {"now": now_ms}).fetchall()]
+        bars = connection.execute(statement, params | {"now": now_ms}).to_arrow_table()
+        new = bars["symbol"].to_pylist()
         complete_ms = now_ms if complete else None
         whole = len(new) >= traded
         made = _note(connection, resampling, open_ms, new, len(new), complete_ms, now_ms, whole=whole)
@@ -293,7 +296,7 @@ def make(
     except duckdb.Error:
         roll_back(connection)
         raise
-    return made
+    return made, bars
 
 
 def mend(
@@ -303,8 +306,10 @@ def mend(
     *,
     now_ms: int,
     complete: Collection[int] = (),
-) -> list[Made]:
+) -> tuple[list[Made], pa.Table | None]:
     """Keep `bars` (as `bars_query` gives them): those that are not there are added, the others corrected.
+
+    Returns what was noted, and the bars that were added or corrected, as they stand in the table (None: no bars).
 
     Run times of which something is noted are noted anew where bars came; so are those in `complete`, run times
     (milliseconds) whose market is now complete. One transaction. Raises duckdb.Error.
@@ -314,8 +319,12 @@ def mend(
     connection.execute("BEGIN")
     try:
         came: dict[int, list[str]] = {open_ms: [] for open_ms in noting}
-        for symbol, open_ms in _merge(connection, resampling, bars, now_ms):
-            came.setdefault(open_ms, []).append(symbol)
+        changed = _merge(connection, resampling, bars, now_ms)
+        if changed is not None:
+            added = changed.filter(pc.equal(changed["merge_action"], "INSERT"))
+            opens = added["open_time"].cast(pa.int64()).to_pylist()  # microseconds, as DuckDB gives them
+            for symbol, open_us in zip(added["symbol"].to_pylist(), opens, strict=True):
+                came.setdefault(open_us // 1000, []).append(symbol)
         made = []
         if came:
             span = {"start": min(came) + length_ms, "end": max(came) + length_ms + 1}
@@ -334,7 +343,7 @@ def mend(
     except duckdb.Error:
         roll_back(connection)
         raise
-    return made
+    return made, None if changed is None else changed.drop_columns("merge_action")
 
 
 def keep_all(
@@ -367,19 +376,19 @@ def keep_all(
 
 def _merge(
     connection: duckdb.DuckDBPyConnection, resampling: Resampling, bars: pa.Table, now_ms: int
-) -> list[tuple[str, int]]:
-    """Keep bars; returns (symbol, open time) of those that were not there."""
+) -> pa.Table | None:
+    """Keep bars; returns those that were added or corrected, with `merge_action` before their columns."""
     if not bars.num_rows:
-        return []
+        return None
     times = pc.min_max(bars["open_time"].cast(pa.int64()))
     # Microseconds, as DuckDB gives them.
     span = {"now": now_ms, "first": times["min"].as_py() // 1000, "last": times["max"].as_py() // 1000 + 1}
     connection.register("new_bars", bars)
     try:
-        changed = _run(connection, "mend", resampling, span).fetchall()
+        changed = _run(connection, "mend", resampling, span).to_arrow_table()
     finally:
         connection.unregister("new_bars")
-    return [(symbol, open_ms) for action, symbol, open_ms in changed if action == "INSERT"]
+    return changed if changed.num_rows else None
 
 
 def _note(

@@ -86,13 +86,14 @@ class Server:
         info: Callable[[], dict[str, object]],
         take: Callable[[Offer], Awaitable[None]] | None = None,
         first_port: int = FIRST_PORT,
+        deadline_ms: int = 40_000,
     ) -> Server:
         """Serve `store`. `info` tells of the recorder and is asked once a second, on the event loop; `take` commits the
-        rows that other processes offer (None: they are not taken).
+        rows that other processes offer (None: they are not taken). A run time is late `deadline_ms` after its boundary.
 
         Raises ServingUnavailable, which says what to install or to mend.
         """
-        port, publisher = _bind(first_port)
+        port, publisher = _bind(first_port, deadline_ms)
         server = cls(store, publisher, port=port, clock=clock, info=info)
         if take is not None:
             with contextlib.suppress(OSError):  # without it, history waits until the recorder ends
@@ -186,7 +187,7 @@ class Server:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
-def _bind(first_port: int) -> tuple[int, Publisher]:
+def _bind(first_port: int, deadline_ms: int) -> tuple[int, Publisher]:
     """A port that is free for Quack, and the publisher on the one behind it.
 
     Two Quack servers of one user can bind the same port without an error, and clients reach either. The events' port
@@ -194,7 +195,7 @@ def _bind(first_port: int) -> tuple[int, Publisher]:
     """
     for port in range(first_port, first_port + 2 * _PAIRS, 2):
         try:
-            publisher = Publisher(port + 1)
+            publisher = Publisher(port + 1, deadline_ms=deadline_ms)
         except OSError:
             continue
         with socket.socket() as probe:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
+import pyarrow as pa
 
 from bmacdb.clock import Clock
 from bmacdb.errors import FileHeld, StoreError
@@ -205,15 +206,18 @@ class Store:
         await self._do(work)
         return True
 
-    async def commit(self, batch: Batch) -> None:
+    async def commit(self, batch: Batch) -> dict[str, pa.Table] | None:
         """Write a batch in one transaction: all of it or nothing.
+
+        Returns the rows that were added or replaced, by table (`FeedWriter.commit`); None where the batch is written
+        and the database had to be opened anew, so that this is not known.
 
         Of candles already there the higher source stands (`store.precedence`); the feed must have been added.
         Raises StoreFull when there is no room: nothing was written, and the same batch may be given again.
         """
-        await self._do(lambda: self._commit(batch))
+        return await self._do(lambda: self._commit(batch))
 
-    def _commit(self, batch: Batch) -> None:
+    def _commit(self, batch: Batch) -> dict[str, pa.Table] | None:
         for attempt in range(_MEMORY_ATTEMPTS):
             try:
                 return self._writer(batch.feed).commit(batch)
@@ -363,7 +367,7 @@ class Store:
                     if not committed_all_the_same(error):
                         raise StoreError(f"{problem} It had to be reopened after: {error}") from error
                 if committed_all_the_same(error):
-                    return None  # type: ignore[return-value]  # a commit, which returns nothing
+                    return None  # type: ignore[return-value]  # a commit, of which it is not known
                 raise writing_error(self.path, error) from error
             except duckdb.Error as error:
                 raise writing_error(self.path, error) from error

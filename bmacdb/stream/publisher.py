@@ -35,9 +35,10 @@ _TABLES = ("exginfo", "funding_rates", "funding_snapshots", "candles")
 class Publisher:
     """Used from one thread; never blocks."""
 
-    def __init__(self, port: int) -> None:
-        """Bind loopback's `port`. Raises OSError when it is taken."""
-        self.port = port
+    def __init__(self, port: int, *, deadline_ms: int = 40_000) -> None:
+        """Bind loopback's `port`. A run time is late `deadline_ms` after its boundary. Raises OSError when the port is
+        taken."""
+        self.port, self._deadline_ms = port, deadline_ms
         self.epoch = secrets.token_hex(8)
         self._numbers: dict[str, int] = {}
         self._commits = 0
@@ -123,7 +124,8 @@ class Publisher:
             self._complete[feed] = max(run.run_time_ms, self._complete.get(feed, 0))
             # A recorder that started within the period does not know of what came before.
             items = there if len(set(there) - {EXGINFO_ITEM, FUNDING_ITEM}) >= run.ready else None
-        header = {"run_time_ms": run.run_time_ms, "state": run.state, "items": items}
+        deadline_ms = run.run_time_ms + self._deadline_ms
+        header = {"run_time_ms": run.run_time_ms, "state": run.state, "deadline_ms": deadline_ms, "items": items}
         missing = [] if run.state is RunState.COMPLETE else sorted(set(run.missing) - set(there))
         self._send(topic_of("complete", feed), header | {"stragglers": missing})
 

@@ -198,7 +198,7 @@ async def test_an_offer_is_answered_after_its_commit(tmp_path: Path) -> None:
             store=store,
             clock=ManualClock(NOW_MS),
             report=lambda _: None,
-            announce=lambda batch: answered.append(-len(batch.candles)),
+            announce=lambda batch, _: answered.append(-len(batch.candles)),
         )
         await queue.put(RowsOffered(SPOT.name, (_candle(0), _candle(60)), (), (), done=lambda: answered.append(1)))
         await queue.put(Stop())

@@ -164,7 +164,7 @@ async def test_the_bars_of_one_run_time_equal_those_of_the_batch(tmp_path: Path)
         recorded = connection.execute(f"SELECT DISTINCT recorded_at FROM {HOURS.name}.candles").fetchall()
         query, params = resample.bars_query(HOURS, T0, T0 + 50 * STEP_MS)
         bars = connection.execute(query, params).to_arrow_table()
-        assert resample.mend(connection, HOURS, bars, now_ms=T0 + 1) == []
+        assert resample.mend(connection, HOURS, bars, now_ms=T0 + 1) == ([], None)
         assert connection.execute(f"SELECT DISTINCT recorded_at FROM {HOURS.name}.candles").fetchall() == recorded
         return bars.num_rows
 
@@ -183,7 +183,9 @@ async def test_a_run_time_names_who_has_a_hole_and_not_who_is_new(tmp_path: Path
 
     def work(connection: duckdb.DuckDBPyConnection) -> resample.Made:
         resample.create(connection, HOURS, T0)
-        return resample.make(connection, HOURS, T0 + HOUR_MS, complete=True, traded=3, now_ms=T0 + 7)
+        made, bars = resample.make(connection, HOURS, T0 + HOUR_MS, complete=True, traded=3, now_ms=T0 + 7)
+        assert bars.equals(connection.execute(f"FROM {HOURS.name}.candles").to_arrow_table())
+        return made
 
     done = await store.beside(work)
     assert (done.expected, done.ready, done.missing, done.new) == (2, 1, ("ETHUSDT",), ("BTCUSDT",))
@@ -200,7 +202,11 @@ async def test_a_run_time_names_who_has_a_hole_and_not_who_is_new(tmp_path: Path
     def repair(connection: duckdb.DuckDBPyConnection) -> list[resample.Made]:
         query, params = resample.bars_query(HOURS, *HOURS.touched(T0 + 20 * STEP_MS, T0 + 21 * STEP_MS))
         bars = connection.execute(query, params).to_arrow_table()
-        return resample.mend(connection, HOURS, bars, now_ms=T0 + 9)
+        made, changed = resample.mend(connection, HOURS, bars, now_ms=T0 + 9)
+        assert changed is not None
+        stored = connection.execute(f"FROM {HOURS.name}.candles WHERE epoch_ms(recorded_at) = {T0 + 9}")
+        assert changed.equals(stored.to_arrow_table())
+        return made
 
     (noted,) = await store.beside(repair)
     assert (noted.expected, noted.ready, noted.missing, noted.complete_at_ms, noted.repaired) == (2, 2, (), T0 + 7, 1)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from bmacdb.clock import ManualClock, SystemClock, from_ms
@@ -35,6 +36,7 @@ class Recording:
     resampler: Resampler
     announced: list[Batch]
     events: list[Event]
+    written: list[pa.Table]
     candles: dict[tuple[str, int], Candle] = field(default_factory=dict)
 
     async def commit(self, batch: Batch) -> None:
@@ -54,6 +56,14 @@ class Recording:
             while (await self.bars()).keys() != theirs.keys():
                 await asyncio.sleep(0.005)
         same(await self.bars(), theirs)
+        table = await self.store.beside(lambda con: con.execute(f"FROM {HOURS.name}.candles").to_arrow_table())
+        stored = {(row["symbol"], row["open_time"]): row for row in table.to_pylist()}
+        await self.until(lambda: all(stored.get(key) == row for key, row in self.told().items()))
+
+    def told(self) -> dict[tuple[str, object], dict[str, object]]:
+        """The bars as they were announced, the last version of each."""
+        rows = (row for table in self.written for row in table.to_pylist())
+        return {(row["symbol"], row["open_time"]): row for row in rows}
 
     async def bars(self) -> dict[tuple[str, int], tuple[object, ...]]:
         return await self.store.beside(lambda con: kept(con, f"{HOURS.name}.candles"))
@@ -72,14 +82,21 @@ async def recording(path: Path, *, keep: int | None = None, window: int = 200) -
     clock = ManualClock(T0)
     store = await open_store(path, clock)
     announced: list[Batch] = []
+    written: list[pa.Table] = []
+
+    def announce(batch: Batch, tables: Mapping[str, pa.Table] | None) -> None:
+        assert tables is not None
+        announced.append(batch)
+        written.extend(tables.values())
+
     events: list[Event] = []
     resampler = Resampler(
-        store, [HOURS], window=window, keep=keep, clock=clock, report=events.append, announce=announced.append
+        store, [HOURS], window=window, keep=keep, clock=clock, report=events.append, announce=announce
     )
     await resampler.open()
     running = asyncio.create_task(resampler.run())
     try:
-        yield Recording(store, resampler, announced, events)
+        yield Recording(store, resampler, announced, events, written)
     finally:
         resampler.stop()
         await running
@@ -100,7 +117,8 @@ async def test_each_complete_run_time_makes_the_bars_that_end_at_it_and_those_be
         for place in range(41, 45):
             await it.commit(period(T0 + place * STEP_MS, SYMBOLS))
         await it.agree()
-        await it.until(lambda: len(it.announced) >= 4)
+        bars = await it.bars()
+        await it.until(lambda: len(it.announced) >= 4 and len(it.told()) == len(bars))
         assert await it.runs() == [(T0 + place * STEP_MS, 3, 3, True, 0, []) for place in range(41, 45)]
         batch = it.announced[0]
         assert batch.feed == "usdt_perp_5m_to_1h"
@@ -285,7 +303,7 @@ async def test_bars_that_cannot_be_written_do_not_end_the_recording(tmp_path: Pa
         keep=None,
         clock=ManualClock(T0),
         report=events.append,
-        announce=lambda _: None,
+        announce=lambda *_: None,
     )
     await resampler.open()
     await store.commit(history(0, 12))

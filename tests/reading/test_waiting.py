@@ -238,15 +238,27 @@ def test_messages_say_what_was_committed() -> None:
     finally:
         subscription.close()
         publisher.close()
-    items, done = ["BTCUSDT", "币安人生USDT"], {"run_time_ms": FIRST_MS, "state": "complete", "stragglers": []}
+    items, done = (
+        ["BTCUSDT", "币安人生USDT"],
+        {"run_time_ms": FIRST_MS, "state": "complete", "deadline_ms": FIRST_MS + 40_000, "stragglers": []},
+    )
     numbers = {f"candles/{FEED.name}": 3, ready: 3, complete: 2}
     assert heard == [
         (f"{ready} 1", {"run_time_ms": FIRST_MS, "items": items}),
-        (f"{complete} 1", {"run_time_ms": FIRST_MS, "state": "late", "items": None, "stragglers": ["ETHUSDT"]}),
+        (
+            f"{complete} 1",
+            {
+                "run_time_ms": FIRST_MS,
+                "state": "late",
+                "deadline_ms": FIRST_MS + 40_000,
+                "items": None,
+                "stragglers": ["ETHUSDT"],
+            },
+        ),
         (f"{ready} 2", {"run_time_ms": FIRST_MS, "items": list(SYMBOLS)}),
         (
             f"{complete} 2",
-            {"run_time_ms": FIRST_MS, "state": "complete", "items": [*items, *SYMBOLS], "stragglers": []},
+            {**done, "items": [*items, *SYMBOLS]},
         ),
         (f"{ready} 3", {"run_time_ms": FIRST_MS, "items": list(SYMBOLS)}),
         (HEARTBEAT, {"now_ms": 7, "rate": 1.0, "complete": {FEED.name: FIRST_MS}, "numbers": numbers}),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from bmacdb.clock import ManualClock
@@ -56,7 +57,7 @@ async def dispatch(
         store=store,
         clock=clock or ManualClock(at_ms),
         report=told.append,
-        announce=announced.append,
+        announce=lambda batch, _: announced.append(batch),
     )
     await dispatcher.run()
     return dispatcher, announced, told
@@ -86,11 +87,12 @@ class FullStore:
         self.batches: list[Batch] = []
         self.refusals = 2
 
-    async def commit(self, batch: Batch) -> None:
+    async def commit(self, batch: Batch) -> dict[str, pa.Table]:
         if self.refusals:
             self.refusals -= 1
             raise StoreFull("no space left on the device.")
         self.batches.append(batch)
+        return {}
 
 
 async def test_a_full_disk_pauses_recording_and_nothing_is_lost_or_told_too_early() -> None:
@@ -163,7 +165,7 @@ async def test_at_the_end_a_full_disk_is_an_error_and_no_hang() -> None:
         store=cast(Store, store),
         clock=clock,
         report=lambda _: None,
-        announce=lambda _: None,
+        announce=lambda *_: None,
     )
     running = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(0)

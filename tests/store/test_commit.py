@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 import msgspec
+import pyarrow as pa
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from bmacdb.clock import ManualClock
 from bmacdb.errors import StoreError
 from bmacdb.model import Batch, Candle, FundingRate, FundingSnapshot, Gap, GapState, Ready, Run, Source, SymbolInfo
 from bmacdb.store.precedence import judge
+from bmacdb.store.rows import SCHEMAS
 from bmacdb.store.writer import Store
 from tests.store.support import FEED, MINUTE, START, candle, opened, period, select, stored_candles
 
@@ -179,6 +181,30 @@ def told(row: Any) -> str:
     )
 
 
+KEYS = {
+    "candles": ("symbol", "open_time"),
+    "funding_rates": ("symbol", "funding_time", "rate_type"),
+    "funding_snapshots": ("run_time", "symbol"),
+}
+
+
+async def rows_of(store: Store, table: str) -> list[dict[str, Any]]:
+    """All rows of a table."""
+    return await store.beside(lambda con: con.execute(f"FROM {FEED.name}.{table}").to_arrow_table().to_pylist())
+
+
+def follow(copies: dict[str, dict[object, object]], written: dict[str, pa.Table] | None) -> None:
+    """Keep copies of the tables by nothing but the rows that commits answered with."""
+    assert written is not None
+    for table, rows in written.items():
+        assert rows.schema == SCHEMAS[table]
+        copy = copies.setdefault(table, {})
+        for row in rows.to_pylist() if table in KEYS else ():
+            key = tuple(row[name] for name in KEYS[table])
+            assert copy.get(key) != row, "a row that was not written"
+            copy[key] = row
+
+
 # (Without shrinking: each example makes a database, and a shrink of them takes minutes.)
 @settings(max_examples=40, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(history=batches, forgetful=st.booleans())
@@ -189,9 +215,15 @@ def test_no_duplicate_enters_whatever_the_batches(history: list[Batch], forgetfu
         with tempfile.TemporaryDirectory() as folder:
             async with opened(Path(folder) / "a.duckdb") as store:
                 model = Model()
+                followed: dict[str, dict[object, object]] = {}
                 for given_batch in history:
-                    await store.commit(given_batch)
+                    follow(followed, await store.commit(given_batch))
                     model.take(given_batch)
+                    for table, keys in KEYS.items():
+                        stored = await rows_of(store, table)
+                        assert {tuple(row[key] for key in keys): row for row in stored} == followed.get(table, {}), (
+                            table
+                        )
                     if forgetful:
                         await select(store, "SELECT 1")
                 assert await stored_candles(store) == model.candles
