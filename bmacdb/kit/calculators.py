@@ -17,11 +17,11 @@ from bmacdb.clock import Clock, SystemClock
 from bmacdb.errors import UsageError
 from bmacdb.factors.library import Library, Plan
 from bmacdb.factors.module import Failure
-from bmacdb.factors.statement import stamp
+from bmacdb.kit.database import DatabaseSource
 from bmacdb.kit.engine import Result, compute_plan
-from bmacdb.kit.panel import indexed, tell
-from bmacdb.kit.range import quote
-from bmacdb.kit.source import CandleReader, Source
+from bmacdb.kit.reader import CandleReader
+from bmacdb.kit.research import indexed, tell
+from bmacdb.kit.source import CandleSource
 from bmacdb.kit.times import run_time_ms
 
 __all__ = ["BmacAllMarketCalculator", "BmacSingleSymbolCalculator"]
@@ -80,7 +80,7 @@ class BmacSingleSymbolCalculator:
         self._finish(result, () if there else (name,), run_time)
         return indexed(source, result).drop(columns="symbol")
 
-    async def _wait(self, source: Source, run_time: datetime, run_ms: int, symbols: list[str] | None) -> None:
+    async def _wait(self, source: DatabaseSource, run_time: datetime, run_ms: int, symbols: list[str] | None) -> None:
         """Until the symbols (None: all) are ready, or the deadline is past; a plain DuckDB connection cannot tell."""
         wait_ready = getattr(source.connection, "wait_ready", None)
         if wait_ready is None:
@@ -150,11 +150,6 @@ class BmacAllMarketCalculator(BmacSingleSymbolCalculator):
         return indexed(source, result).set_index("symbol")
 
 
-def late_symbols(source: Source, open_ms: int, result: Result) -> tuple[str, ...]:
+def late_symbols(source: CandleSource, open_ms: int, result: Result) -> tuple[str, ...]:
     """The symbols that traded at a bar's close by the exchange info of that time, and have no row."""
-    rows = source.ask(
-        "SELECT symbol FROM (SELECT symbol, arg_max(status, valid_from) AS status"
-        f' FROM "{source.schema}".exginfo WHERE valid_from <= {stamp(open_ms)} GROUP BY symbol)'
-        f" WHERE status = {quote('TRADING')} ORDER BY symbol"
-    )
-    return tuple(sorted(set(rows.column("symbol").to_pylist()) - set(result.frame["symbol"])))
+    return tuple(sorted(set(source.trading(open_ms)) - set(result.frame["symbol"])))

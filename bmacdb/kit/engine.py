@@ -22,8 +22,8 @@ from bmacdb.kit.gridded import gridded
 from bmacdb.kit.modules import apply_section
 from bmacdb.kit.passes import Task
 from bmacdb.kit.range import Range
-from bmacdb.kit.rows import Rows, opens_of, read_rows
-from bmacdb.kit.source import Source
+from bmacdb.kit.rows import Rows, opens_of
+from bmacdb.kit.source import CandleSource
 
 __all__ = ["Result", "candles_of", "compute_plan"]
 
@@ -40,7 +40,7 @@ class Result:
 
 
 def compute_plan(
-    source: Source,
+    source: CandleSource,
     plan: Plan,
     first_ms: int,
     last_ms: int,
@@ -81,7 +81,7 @@ def compute_plan(
     return result
 
 
-def _sql(source: Source, plan: Plan, span: Range) -> Result:
+def _sql(source: CandleSource, plan: Plan, span: Range) -> Result:
     """The rows, with the columns of the SQL factors."""
     found = gridded(source, plan.sql, span)
     frame, held = found.frame, found.held
@@ -101,7 +101,7 @@ def _too_short(call: Call, lookback: int, held: int) -> str:
 
 
 def _python(
-    source: Source, plan: Plan, span: Range, result: Result, *, exact: bool, lead: bool, helpers: bool
+    source: CandleSource, plan: Plan, span: Range, result: Result, *, exact: bool, lead: bool, helpers: bool
 ) -> list[str]:
     """The columns of the Python factors, into `result`; and the names of the helper columns that came with them."""
     if not plan.python:
@@ -114,7 +114,7 @@ def _python(
     funding = any(call.factor.funding for call in plan.python)
 
     def read() -> Iterator[Rows]:
-        return read_rows(source, span, lookback, symbols, funding=funding)
+        return source.rows(span, lookback, symbols, funding=funding)
 
     answer = ways.compute(source.workers, task, read, len(symbols))
     names = sorted(answer.places)
@@ -158,7 +158,7 @@ def _joined(parts: Sequence[Column]) -> Column:
     return np.concatenate(parts) if parts else np.empty(0)
 
 
-def _sections(source: Source, plan: Plan, result: Result, first_ms: int, *, exact: bool) -> None:
+def _sections(source: CandleSource, plan: Plan, result: Result, first_ms: int, *, exact: bool) -> None:
     """The columns of Python factors across the market."""
     frame = result.frame.sort_values(["open_ms", "symbol"], ignore_index=True)
     times = frame["open_ms"].to_numpy()
@@ -181,7 +181,7 @@ def _sections(source: Source, plan: Plan, result: Result, first_ms: int, *, exac
 
 
 def _whole(
-    source: Source, call: PythonCall, compared: Plan, result: Result, span_ms: tuple[int, int], *, exact: bool
+    source: CandleSource, call: PythonCall, compared: Plan, result: Result, span_ms: tuple[int, int], *, exact: bool
 ) -> None:
     """The column of a factor across the market that does not say how far it looks back.
 
@@ -209,17 +209,17 @@ def _whole(
     result.frame = result.frame.merge(made, on=["symbol", "open_ms"], how="left")
 
 
-def _section_frame(source: Source, frame: pd.DataFrame) -> pd.DataFrame:
+def _section_frame(source: CandleSource, frame: pd.DataFrame) -> pd.DataFrame:
     shown = frame.drop(columns="open_ms")
     shown.insert(0, "candle_begin_time", pd.to_datetime(frame["open_ms"], unit="ms", utc=True).dt.as_unit("ns"))
     return shown
 
 
-def candles_of(source: Source, symbol: str) -> pd.DataFrame:
+def candles_of(source: CandleSource, symbol: str) -> pd.DataFrame:
     """The last num_candles candles of a symbol, as the predecessor's files hold them."""
     newest = source.interval.shift(source.latest_run_time_ms(), -1)
     first = source.interval.shift(newest, 1 - source.num_candles)
     span = Range(source.schema, source.interval, first, newest, (symbol,))
-    for rows in read_rows(source, span, 1, (symbol,)):
+    for rows in source.rows(span, 1, (symbol,)):
         return rows.candles(opens_of(span, 1), span.interval.next(newest))
     return pd.DataFrame(columns=["candle_begin_time", *CANDLE_COLUMNS])

@@ -17,8 +17,8 @@ from bmacdb.factors.library import Library, Plan
 from bmacdb.factors.module import Failure, PythonFactor, grouped
 from bmacdb.factors.run import way
 from bmacdb.kit.calculators import late_symbols
+from bmacdb.kit.database import DatabaseSource
 from bmacdb.kit.engine import compute_plan
-from bmacdb.kit.source import Source
 from bmacdb.kit.times import run_time_ms
 from bmacdb.kit.ways import tried
 from bmacdb.store.reader import Reader
@@ -41,7 +41,7 @@ class Market:
     """The factors of `plan`, for `symbols` or all. A factor's traceback and a warning are told once; the times in what
     is told are in `zone` (the machine's when None)."""
 
-    source: Source
+    source: DatabaseSource
     plan: Plan
     symbols: Sequence[str] | None = None
     zone: tzinfo | None = None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,20 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bmacdb.factors.columns import CANDLE_COLUMNS
-from bmacdb.factors.statement import SETTLED_S, stamp
-from bmacdb.kit.range import Range, quote, rows_statement
+from bmacdb.kit.range import Range
 from bmacdb.kit.threads import in_threads
 
-if TYPE_CHECKING:
-    from bmacdb.kit.source import Source
-
-__all__ = ["Places", "Rows", "SymbolRows", "numbered", "opens_of", "read_rows"]
+__all__ = ["Places", "Rows", "SymbolRows", "numbered", "opens_of", "ordered"]
 
 Places = npt.NDArray[np.int64]
-
-_READ_FIRST = 300_000
-_READ_AT_ONCE = 700_000
-"""Rows of the first question, so that workers have something to do soon, and of the others: each costs a scan."""
 
 _NAMES = pd.StringDtype("python", na_value=np.nan) if int(pd.__version__.split(".")[0]) >= 3 else object
 """Of the columns. Names backed by Arrow, pandas' own choice, make every assignment of a column twice as slow."""
@@ -113,50 +104,7 @@ def opens_of(span: Range, lookback: int) -> Places:
     return np.concatenate([np.zeros(total - len(opens), dtype=np.int64), opens])
 
 
-def read_rows(
-    source: Source, span: Range, lookback: int, symbols: Sequence[str], *, funding: bool = False
-) -> Iterator[Rows]:
-    """The rows of `symbols` (in order, those of the span), with `lookback` bars up to the first, some at a time.
-
-    `funding` adds the column fundingRate: the newest rate settled in the bar, 0 where none was, as the community's
-    data has it; null where the feed records none at all.
-    """
-    _, _, total = span.grid(lookback)
-    first, several = 0, max(_READ_FIRST // total, 1)
-    while first < len(symbols):
-        part = symbols[first : first + several]
-        first, several = first + several, max(_READ_AT_ONCE // total, 1)
-        table = source.ask(rows_statement(span, lookback=lookback, between=(part[0], part[-1])))
-        if table.num_rows:
-            rows = _ordered(table, set(part))
-            yield _with_funding(source, span, lookback, rows) if funding else rows
-
-
-def _with_funding(source: Source, span: Range, lookback: int, rows: Rows) -> Rows:
-    start, end, total = span.grid(lookback)
-    table = span.table("funding_rates")
-    known = source.number(f"SELECT count(*) FROM (FROM {table} LIMIT 1)")
-    column = np.full(len(rows.places), 0.0 if known else np.nan)
-    settled = f"date_trunc('second', funding_time) + INTERVAL {SETTLED_S} SECOND"  # sooner it is not known live
-    low, high = quote(rows.symbols[0]), quote(rows.symbols[-1])
-    found = source.ask(
-        f"SELECT symbol, ({span.place(lookback, settled)})::INTEGER AS k,"
-        f" arg_max(funding_rate, funding_time)::DOUBLE AS rate FROM {table}"
-        f" WHERE {settled} >= {stamp(start)} AND {settled} < {stamp(end)} AND symbol >= {low} AND symbol <= {high}"
-        " GROUP BY ALL"
-    )
-    numbers = {symbol: number for number, symbol in enumerate(rows.symbols)}
-    owners = np.repeat(np.arange(len(rows.symbols)), np.diff(rows.bounds, prepend=0))
-    cells = owners * total + rows.places
-    for symbol, place, rate in zip(*(column.to_pylist() for column in found.columns), strict=True):
-        if symbol in numbers:
-            row = int(np.searchsorted(cells, numbers[symbol] * total + place))
-            if row < len(cells) and cells[row] == numbers[symbol] * total + place:
-                column[row] = rate
-    return replace(rows, block=np.vstack([rows.block, column]), names=(*rows.names, "fundingRate"))
-
-
-def _ordered(table: pa.Table, wanted: set[str]) -> Rows:
+def ordered(table: pa.Table, wanted: set[str]) -> Rows:
     """By symbol and time: sorted here, as the recorder has little memory to sort in, and rows come in order of time."""
     encoded = pc.dictionary_encode(table.column("symbol").combine_chunks())
     names = encoded.dictionary.to_pylist()

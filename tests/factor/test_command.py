@@ -18,8 +18,8 @@ import pytest
 from bmacdb.cli.main import main
 from bmacdb.clock import ManualClock
 from bmacdb.factors.library import Library
+from bmacdb.kit.database import DatabaseSource
 from bmacdb.kit.market import Market, describe
-from bmacdb.kit.source import Source
 from bmacdb.store.reader import connect
 from tests.factor.support import START_MS, batches, candles, stored
 
@@ -189,7 +189,7 @@ async def test_watching_computes_each_run_time_as_it_completes(tmp_path: Path) -
 
     def watch() -> None:
         with connect(path) as conn:
-            market = Market(Source.of(conn), Library().plan(["PctChg:5"]), zone=ZoneInfo("Asia/Shanghai"))
+            market = Market(DatabaseSource.of(conn), Library().plan(["PctChg:5"]), zone=ZoneInfo("Asia/Shanghai"))
             for place, found in enumerate(market.watch(1e9)):
                 seen.append(found.told[0])
                 assert found.table.column("symbol").to_pylist() == ["AUSDT", "BUSDT"]

@@ -13,8 +13,8 @@ import pytest
 from bmacdb.errors import UsageError
 from bmacdb.factors.library import Library
 from bmacdb.kit import BmacSingleSymbolCalculator, CandleReader, compute, convert_interval_to_timedelta
+from bmacdb.kit.database import DatabaseSource
 from bmacdb.kit.engine import Result, compute_plan
-from bmacdb.kit.source import Source
 from tests.factor.support import START_MS, Make, at, candles, database
 
 STEP = 300_000
@@ -28,20 +28,20 @@ def _frames() -> dict[str, pd.DataFrame]:
 
 
 @pytest.fixture(scope="module")
-def source() -> Source:
+def source() -> DatabaseSource:
     connection = database(list(_frames().values()), num_candles=40)
     connection.execute(
         "INSERT INTO usdt_perp_5m.funding_rates SELECT 'AUSDT', make_timestamptz(?), 'settled', 0.0003, NULL",
         [(START_MS + 50 * STEP) * 1000],
     )
-    return Source.of(connection)
+    return DatabaseSource.of(connection)
 
 
-def _run(source: Source, package: str, *factors: object, first: int = LAST) -> Result:
+def _run(source: DatabaseSource, package: str, *factors: object, first: int = LAST) -> Result:
     return compute_plan(source, Library(package).plan(factors), first, LAST)
 
 
-def _last(source: Source, package: str, *factors: object) -> pd.DataFrame:
+def _last(source: DatabaseSource, package: str, *factors: object) -> pd.DataFrame:
     result = _run(source, package, *factors)
     assert [str(failure) for failure in result.failures] == []
     return result.frame.set_index("symbol")
@@ -52,7 +52,7 @@ def _file(body: str, head: str = "def signal(*args):") -> str:
     return "\n".join(["import numpy as np", "import pandas as pd", head, *lines]) + "\n"
 
 
-def test_rows_are_numbered_as_in_a_file(source: Source, package: Make) -> None:
+def test_rows_are_numbered_as_in_a_file(source: DatabaseSource, package: Make) -> None:
     """What is built as `pd.Series(array)`, reset, or set by number meets the frame's rows."""
     head = "df, n, name = args\nassert isinstance(df.index, pd.RangeIndex) and df.index[0] == 0\n"
     ways = {
@@ -66,7 +66,7 @@ def test_rows_are_numbered_as_in_a_file(source: Source, package: Make) -> None:
         np.testing.assert_array_equal(found[f"{way}_1"], found["close"] - 39, err_msg=way)
 
 
-def test_rows_that_a_module_moves_or_drops_find_their_place(source: Source, package: Make) -> None:
+def test_rows_that_a_module_moves_or_drops_find_their_place(source: DatabaseSource, package: Make) -> None:
     """By the index, by candle_begin_time where that is gone; told when neither says which."""
     head = "df, n, name = args\ndf[name] = df['close']\n"
     ways = {
@@ -101,7 +101,7 @@ def test_rows_that_a_module_moves_or_drops_find_their_place(source: Source, pack
         ),
     ],
 )
-def test_each_form_of_the_arguments_is_seen(source: Source, package: Make, head: str, unpacked: str) -> None:
+def test_each_form_of_the_arguments_is_seen(source: DatabaseSource, package: Make, head: str, unpacked: str) -> None:
     """By the signature and by what a module does with its arguments."""
     text = _file(f"{unpacked}\nassert diff_num == 0\ndf[factor_name] = df['close'].diff(n)\nreturn df", head)
     found = _last(source, package({"Form.py": text}), ("Form", 3), ("Mom", 3))
@@ -109,7 +109,7 @@ def test_each_form_of_the_arguments_is_seen(source: Source, package: Make, head:
 
 
 @pytest.mark.parametrize("arguments", ["df, n, factor_name = args", "df, n, diff_num, factor_name = args"])
-def test_the_cause_is_the_modules_own(source: Source, package: Make, arguments: str) -> None:
+def test_the_cause_is_the_modules_own(source: DatabaseSource, package: Make, arguments: str) -> None:
     """No attempt with other arguments hides it, whatever it is."""
     files = {
         "Typo.py": _file(f"{arguments}\ndf[factor_name] = there_is_no_such_name\nreturn df"),
@@ -122,7 +122,7 @@ def test_the_cause_is_the_modules_own(source: Source, package: Make, arguments: 
     assert "tuple index" not in told["Index"]
 
 
-def test_names_and_parameters_of_the_communitys(source: Source, package: Make) -> None:
+def test_names_and_parameters_of_the_communitys(source: DatabaseSource, package: Make) -> None:
     """Signs and spaces in names; a list is handed on as a list, a tuple as a tuple, a text as a text."""
     kinds = _file("df, n, name = args\ndf[name] = {list: 1, tuple: 2, str: 3, int: 4}[type(n)]\nreturn df")
     several = (
@@ -139,7 +139,7 @@ def test_names_and_parameters_of_the_communitys(source: Source, package: Make) -
             Library(name).plan([(wrong, 1)])
 
 
-def test_symbol_and_funding_are_columns(source: Source, package: Make) -> None:
+def test_symbol_and_funding_are_columns(source: DatabaseSource, package: Make) -> None:
     """symbol in each row; fundingRate 0 where nothing was settled, null where the feed has no funding."""
     files = {
         "Only.py": _file("df, n, name = args\ndf[name] = np.where(df['symbol'] == 'BUSDT', 1, np.nan)\nreturn df"),
@@ -150,7 +150,7 @@ def test_symbol_and_funding_are_columns(source: Source, package: Make) -> None:
     assert found["Only_1"].dropna().to_dict() == {"BUSDT": 1.0}
     assert found["Fee_20"].to_dict() == {"AUSDT": 0.0003, "BUSDT": 0, "CUSDT": 0, "DUSDT": 0}
     assert _last(source, name, ("Fee", 9))["Fee_9"]["AUSDT"] == 0, "it was settled ten candles ago"
-    without = Source.of(database(list(_frames().values()), num_candles=40))
+    without = DatabaseSource.of(database(list(_frames().values()), num_candles=40))
     assert _last(without, name, ("Fee", 20))["Fee_20"].isna().all()
 
 
@@ -173,7 +173,9 @@ def _direct(frames: dict[str, pd.DataFrame], end: int, n: int, text: str) -> pd.
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["beside", "inside"])
-def test_sections_are_known_by_their_directory(source: Source, package: Make, tmp_path: Path, inside: bool) -> None:
+def test_sections_are_known_by_their_directory(
+    source: DatabaseSource, package: Make, tmp_path: Path, inside: bool
+) -> None:
     """`sections/` beside the package or in it, without is_cross; a rank of a mean has the whole window."""
     files = {
         "Demo.py": _file(f"df, n, name = args\ndf[name] = {RANK}\nreturn df") + NEEDS,
@@ -215,7 +217,7 @@ def test_sections_are_known_by_their_directory(source: Source, package: Make, tm
             del sys.modules[known]
 
 
-async def test_helper_columns_stay_in_one_symbols_frame(source: Source, package: Make) -> None:
+async def test_helper_columns_stay_in_one_symbols_frame(source: DatabaseSource, package: Make) -> None:
     """As the predecessor's did; not in the market's table, and no factor's column is overwritten by them."""
     text = _file(
         "df, n, name = args\ndf['ma'] = df['close'].rolling(n).mean()\ndf['up'] = df['close'] > df['ma']\n"

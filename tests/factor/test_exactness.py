@@ -8,8 +8,8 @@ import pytest
 
 from bmacdb.factors.library import Library, bundled_names
 from bmacdb.kit import compute
+from bmacdb.kit.database import DatabaseSource
 from bmacdb.kit.engine import compute_plan
-from bmacdb.kit.source import Source
 from tests.factor.support import START_MS, add, at, candles, database, rough_market
 
 STEP = 300_000
@@ -28,16 +28,16 @@ def frames() -> list[pd.DataFrame]:
 
 
 @pytest.fixture(scope="module")
-def source(frames: list[pd.DataFrame]) -> Source:
+def source(frames: list[pd.DataFrame]) -> DatabaseSource:
     connection = database(frames)
     connection.execute(
         "INSERT INTO usdt_perp_5m.funding_rates SELECT symbol, open_time + INTERVAL '7 milliseconds', 'Regular', "
         "(open - 50) / 1000, NULL FROM usdt_perp_5m.candles WHERE epoch_ms(open_time) % 3600000 = 0"
     )
-    return Source.of(connection)
+    return DatabaseSource.of(connection)
 
 
-def test_live_and_research_are_identical(source: Source) -> None:
+def test_live_and_research_are_identical(source: DatabaseSource) -> None:
     """Every factor, computed at one run time as a strategy does, has the bits it has in the panel of a range."""
     factors = [*ALL, *CROSS]
     panel = compute(source.connection, factors, None, at(START_MS + STEP), at(START_MS + BARS * STEP))
@@ -52,7 +52,7 @@ def test_live_and_research_are_identical(source: Source) -> None:
     assert panel[plan.columns].notna().any().all(), "every factor has a value somewhere"
 
 
-def test_a_factor_is_the_same_in_any_company(source: Source) -> None:
+def test_a_factor_is_the_same_in_any_company(source: DatabaseSource) -> None:
     """Other factors with longer look-backs in the same statement, or other symbols left out, change no bit."""
     last = START_MS + (BARS - 1) * STEP
     together = compute_plan(source, Library().plan(ALL), last, last, ["AUSDT", "BUSDT"]).frame
@@ -129,7 +129,7 @@ def test_fundings_count_from_the_candle_they_fall_into() -> None:
     assert np.isnan(rows["FundingSum_12"][32])
 
 
-def test_cross_sections_are_of_the_whole_market(source: Source) -> None:
+def test_cross_sections_are_of_the_whole_market(source: DatabaseSource) -> None:
     """Rank, z-score and quantile are those of pandas over the market, also where few symbols are shown."""
     last = START_MS + 229 * STEP
     plan = Library().plan(["PctChg:12", "CsRank:PctChg:12", "CsZscore:PctChg:12", "CsQuantile:PctChg:12,3"])

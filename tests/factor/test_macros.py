@@ -22,7 +22,7 @@ from bmacdb.factors.macros import macros
 from bmacdb.factors.statement import statement
 from bmacdb.factors.texts import factor_texts, made_elsewhere, version_of, written
 from bmacdb.kit import compute
-from bmacdb.kit.source import Source
+from bmacdb.kit.database import DatabaseSource
 from bmacdb.store.serve import Server
 from bmacdb.symbols import parse_feed
 from tests.factor.support import FEED, START_MS, at, create, database, rough_market, stored
@@ -138,7 +138,7 @@ def test_bars_of_any_length_lie_on_the_grid(feed: str) -> None:
     pd.testing.assert_frame_equal(printed, macro, rtol=1e-12)
     connection.execute("SET TimeZone = 'UTC'")
     runs = at(interval.next(first)), at(interval.next(last))
-    kit = compute(Source.of(connection).connection, ["Ma:15"], None, *runs)
+    kit = compute(DatabaseSource.of(connection).connection, ["Ma:15"], None, *runs)
     np.testing.assert_allclose(printed["value"], kit["Ma_15"], rtol=1e-12)
 
 

@@ -12,9 +12,9 @@ import pytest
 from bmacdb.errors import UsageError
 from bmacdb.factors.library import Library
 from bmacdb.kit import BmacSingleSymbolCalculator, CandleReader, compute
+from bmacdb.kit.database import DatabaseSource
 from bmacdb.kit.engine import compute_plan
 from bmacdb.kit.market import describe
-from bmacdb.kit.source import Source
 from tests.factor.support import START_MS, Make, at, candles, database
 
 STEP = 300_000
@@ -22,16 +22,16 @@ BARS = 80
 
 
 @pytest.fixture(scope="module")
-def source() -> Source:
+def source() -> DatabaseSource:
     frames = [
         candles("AUSDT", BARS, seed=1),
         candles("BUSDT", BARS, seed=2, missing=[60]),
         candles("CUSDT", BARS, seed=3),
     ]
-    return Source.of(database(frames, num_candles=50))
+    return DatabaseSource.of(database(frames, num_candles=50))
 
 
-def _last(source: Source, package: str, *factors: object) -> pd.DataFrame:
+def _last(source: DatabaseSource, package: str, *factors: object) -> pd.DataFrame:
     last = START_MS + (BARS - 1) * STEP
     return compute_plan(source, Library(package).plan(factors), last, last).frame.set_index("symbol")
 
@@ -42,14 +42,14 @@ PLAIN = (
 )
 
 
-def test_the_predecessors_example_runs_unchanged(source: Source, package: Make) -> None:
+def test_the_predecessors_example_runs_unchanged(source: DatabaseSource, package: Make) -> None:
     """signal(*args) with (df, n, factor_name), looked up before the bundled factor of the same name."""
     own = PLAIN.replace("pct_change(n)", "pct_change(n) * 100")
     found = _last(source, package({"PctChg.py": own}), ("PctChg", 5), ("Mtm", 5))
     np.testing.assert_allclose(found["PctChg_5"]["AUSDT"], found["Mtm_5"]["AUSDT"] * 100, rtol=1e-12)
 
 
-def test_both_forms_of_the_neutral_framework_run(source: Source, package: Make) -> None:
+def test_both_forms_of_the_neutral_framework_run(source: DatabaseSource, package: Make) -> None:
     """(df, n, diff_num, factor_name), whether unpacked from *args or spelled out."""
     name = package(
         {
@@ -66,7 +66,7 @@ def test_both_forms_of_the_neutral_framework_run(source: Source, package: Make) 
         np.testing.assert_array_equal(found[column].drop("BUSDT"), found["Mom_3"].drop("BUSDT"))
 
 
-def test_signal_multi_params_is_asked_once_for_all_parameters(source: Source, package: Make) -> None:
+def test_signal_multi_params_is_asked_once_for_all_parameters(source: DatabaseSource, package: Make) -> None:
     """{str(param): Series}, in preference to signal, with text parameters as they are."""
     name = package(
         {
@@ -82,7 +82,7 @@ def test_signal_multi_params_is_asked_once_for_all_parameters(source: Source, pa
     assert sys.modules[f"{name}.Several"].CALLS == [[2, "3,20"]] * 3
 
 
-def test_a_factor_that_spoils_its_frame_spoils_only_its_own(source: Source, package: Make) -> None:
+def test_a_factor_that_spoils_its_frame_spoils_only_its_own(source: DatabaseSource, package: Make) -> None:
     """Each gets a copy: helper columns, dropped columns and overwritten prices reach no other factor."""
     name = package(
         {
@@ -98,7 +98,7 @@ def test_a_factor_that_spoils_its_frame_spoils_only_its_own(source: Source, pack
 
 
 def test_a_factor_that_raises_is_named_once_and_the_others_are_computed(
-    source: Source, package: Make, caplog: pytest.LogCaptureFixture
+    source: DatabaseSource, package: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its name, the symbol and the traceback once; null in its column; import errors and wrong results likewise."""
     name = package(
@@ -125,7 +125,7 @@ def test_a_factor_that_raises_is_named_once_and_the_others_are_computed(
     assert "shape (1,)" in text
 
 
-def test_a_look_back_is_all_that_is_read(source: Source, package: Make) -> None:
+def test_a_look_back_is_all_that_is_read(source: DatabaseSource, package: Make) -> None:
     """LOOKBACK candles where it is declared, a number or a function; num_candles without it; holes are not filled."""
     lines = "def signal(*args):\n    df = args[0]\n    df[args[2]] = float(len(df))\n    return df\n"
     name = package(
@@ -140,7 +140,7 @@ def test_a_look_back_is_all_that_is_read(source: Source, package: Make) -> None:
     assert found.loc["BUSDT", ["Fixed_3", "Grows_15", "Whole_1"]].tolist() == [12, 29, 49], "one candle is missing"
 
 
-def test_research_calls_python_factors_as_live_does(source: Source, package: Make) -> None:
+def test_research_calls_python_factors_as_live_does(source: DatabaseSource, package: Make) -> None:
     """By default a frame for every run time, so that even a factor with a long memory is alike to the last bit."""
     name = package(
         {
@@ -164,7 +164,7 @@ SECTION = (
 )
 
 
-def test_factors_across_the_market_get_what_they_compare(source: Source, package: Make) -> None:
+def test_factors_across_the_market_get_what_they_compare(source: DatabaseSource, package: Make) -> None:
     """is_cross with get_factor_list(n): one frame of all symbols, with the columns it named."""
     name = package({"Ranked.py": SECTION})
     found = _last(source, name, ("Ranked", 7), ("PctChg", 7))
@@ -176,7 +176,7 @@ def test_factors_across_the_market_get_what_they_compare(source: Source, package
     assert list(panel.columns[-1:]) == ["Ranked_7"], "what it compares is not shown"
 
 
-def test_a_section_may_look_back(source: Source, package: Make) -> None:
+def test_a_section_may_look_back(source: DatabaseSource, package: Make) -> None:
     """LOOKBACK run times of the whole market: the change of a rank."""
     text = SECTION.replace("is_cross = True\n", "is_cross = True\nLOOKBACK = 4\n").replace(
         "    return df\n", "    df[name] = df.groupby('symbol')[name].diff(3)\n    return df\n", 1
@@ -188,7 +188,7 @@ def test_a_section_may_look_back(source: Source, package: Make) -> None:
     assert panel["Moved_7"].unstack()["AUSDT"].iloc[-1] == ranks["AUSDT"].iloc[-1] - ranks["AUSDT"].iloc[-4]
 
 
-def test_sql_factors_of_the_users_own(source: Source, package: Make) -> None:
+def test_sql_factors_of_the_users_own(source: DatabaseSource, package: Make) -> None:
     """A select list in the user's package is computed as the bundled ones are; and they may call each other."""
     name = package(
         {
@@ -236,7 +236,7 @@ def test_what_cannot_be_a_factor_is_refused_with_the_reason(package: Make, file:
         Library(package({file: text})).plan(["Own"])
 
 
-def test_a_short_history_gives_nulls_and_one_warning(source: Source, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_short_history_gives_nulls_and_one_warning(source: DatabaseSource, caplog: pytest.LogCaptureFixture) -> None:
     """A parameter longer than the history is no error."""
     run_time = at(START_MS + BARS * STEP)
     with caplog.at_level(logging.WARNING, "bmacdb.kit"):
@@ -275,7 +275,7 @@ def test_bad_requests_are_refused_with_a_remedy(factors: list[object], says: str
         Library().plan(factors)
 
 
-def test_a_factor_given_without_a_parameter_takes_its_default(source: Source) -> None:
+def test_a_factor_given_without_a_parameter_takes_its_default(source: DatabaseSource) -> None:
     """`Bias` is Bias:20, in a column of its own name."""
     found = _last(source, "factor", "Bias", "Bias:20", ("Macd", (3, 6, 4)))
     assert found["Bias"].equals(found["Bias_20"].rename("Bias"))
@@ -302,7 +302,7 @@ def test_every_module_of_the_package_is_listed(package: Make) -> None:
         describe(library, "Mime")
 
 
-async def test_a_symbol_that_is_not_there_has_no_rows(source: Source) -> None:
+async def test_a_symbol_that_is_not_there_has_no_rows(source: DatabaseSource) -> None:
     """An empty frame with all columns, and the symbol is late; SQL and Python alike."""
     calc = BmacSingleSymbolCalculator("NOUSDT", CandleReader(source.connection), ["PctChg:5"])
     found = await calc.calc_factors(at(START_MS + BARS * STEP))

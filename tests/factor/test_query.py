@@ -10,8 +10,8 @@ from bmacdb.errors import UsageError
 from bmacdb.factors.library import Library
 from bmacdb.factors.statement import statement
 from bmacdb.kit import compute
+from bmacdb.kit.database import DatabaseSource
 from bmacdb.kit.engine import compute_plan
-from bmacdb.kit.source import Source
 from tests.factor.support import FEED, START_MS, Make, at, database, rough_market
 
 STEP = 300_000
@@ -40,7 +40,7 @@ SELECT symbol, open_time, avg(share) OVER last_n AS value FROM moved JOIN market
 
 
 @pytest.fixture(scope="module")
-def source() -> Source:
+def source() -> DatabaseSource:
     connection = database(rough_market(BARS))
     connection.execute(
         f"INSERT INTO {FEED}.exginfo BY NAME SELECT DISTINCT symbol, TIMESTAMPTZ '2026-01-01' AS valid_from, symbol AS"
@@ -52,10 +52,10 @@ def source() -> Source:
         f"INSERT INTO {FEED}.funding_rates SELECT symbol, open_time + INTERVAL '7 milliseconds', 'Regular', "
         f"(open - 50) / 1000, NULL FROM {FEED}.candles WHERE epoch_ms(open_time) % 3600000 = 0"
     )
-    return Source.of(connection)
+    return DatabaseSource.of(connection)
 
 
-def test_whole_queries_are_alike_live_in_research_and_as_statements(source: Source, package: Make) -> None:
+def test_whole_queries_are_alike_live_in_research_and_as_statements(source: DatabaseSource, package: Make) -> None:
     """With a join to exginfo, to fundings, and a group over the market inside a window."""
     name = package({"Quoted.sql": QUOTED, "Settled.sql": SETTLED, "Breadth.sql": BREADTH})
     plan = Library(name).plan(["Quoted:5", "Settled", "Breadth:6"])
@@ -82,7 +82,7 @@ def test_whole_queries_are_alike_live_in_research_and_as_statements(source: Sour
             np.testing.assert_allclose(told["value"][live.index], live[column], rtol=1e-9, atol=1e-12)
 
 
-def test_a_query_that_doubles_rows_is_told(source: Source, package: Make) -> None:
+def test_a_query_that_doubles_rows_is_told(source: DatabaseSource, package: Make) -> None:
     """A join with several rows a symbol has no one value."""
     text = SETTLED.replace("ASOF LEFT JOIN", "JOIN")
     with pytest.raises(UsageError, match="several rows at one open_time"):

@@ -15,9 +15,9 @@ from bmacdb.cli.main import main
 from bmacdb.factors.call import parse_call
 from bmacdb.factors.library import Library
 from bmacdb.kit import compute, ways
+from bmacdb.kit.database import DatabaseSource
 from bmacdb.kit.engine import Result, compute_plan
 from bmacdb.kit.market import describe
-from bmacdb.kit.source import Source
 from tests.factor.support import START_MS, Make, at, candles, database
 
 STEP = 300_000
@@ -28,12 +28,12 @@ HOLES = {3: [100], 7: range(90), 9: [BARS - 30, BARS - 31]}
 
 
 @pytest.fixture(scope="module")
-def source() -> Source:
+def source() -> DatabaseSource:
     frames = [
         candles(f"S{number:02}USDT", BARS, seed=number, missing=HOLES.get(number, ()), quiet=range(number, 20 + number))
         for number in range(14)
     ]
-    return Source.of(database(frames, num_candles=120))
+    return DatabaseSource.of(database(frames, num_candles=120))
 
 
 def _lines(*lines: str) -> str:
@@ -115,7 +115,9 @@ APART = {
 }
 
 
-def _compute(source: Source, package: str, names: list[str], first: int = LAST, *, exact: bool = True) -> Result:
+def _compute(
+    source: DatabaseSource, package: str, names: list[str], first: int = LAST, *, exact: bool = True
+) -> Result:
     plan = Library(package).plan([(name, 10) for name in names])
     return compute_plan(source, plan, first, LAST, exact=exact)
 
@@ -126,7 +128,9 @@ def _way(package: str, name: str) -> ways.Way:
     return ways.way_of(factor.bind(call))  # type: ignore[union-attr]
 
 
-def _both(source: Source, package: str, names: list[str], monkeypatch: pytest.MonkeyPatch, **how: object) -> Result:
+def _both(
+    source: DatabaseSource, package: str, names: list[str], monkeypatch: pytest.MonkeyPatch, **how: object
+) -> Result:
     """Computed at once, and then symbol by symbol: the same to the last bit."""
     found = _compute(source, package, names, **how)  # type: ignore[arg-type]
     with monkeypatch.context() as patched:
@@ -144,7 +148,7 @@ def _both(source: Source, package: str, names: list[str], monkeypatch: pytest.Mo
     "how", [{}, {"first": LAST - 25 * STEP}, {"first": LAST - 25 * STEP, "exact": False}], ids=["live", "exact", "pass"]
 )
 def test_what_acts_on_each_column_alone_is_computed_at_once(
-    source: Source, package: Make, monkeypatch: pytest.MonkeyPatch, how: dict[str, object]
+    source: DatabaseSource, package: Make, monkeypatch: pytest.MonkeyPatch, how: dict[str, object]
 ) -> None:
     """At the latest run time and over ranges; symbols with holes and new ones beside them."""
     name = package({f"{module}.py": text for module, text in AT_ONCE.items()})
@@ -155,7 +159,7 @@ def test_what_acts_on_each_column_alone_is_computed_at_once(
 
 
 def test_everything_else_is_computed_symbol_by_symbol(
-    source: Source, package: Make, monkeypatch: pytest.MonkeyPatch
+    source: DatabaseSource, package: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the reason; a module that hides its failure is found out by its values."""
     name = package({f"{module}.py": text for module, text in APART.items()})
@@ -170,7 +174,11 @@ def test_everything_else_is_computed_symbol_by_symbol(
 
 
 def test_a_factor_that_differs_later_is_computed_again(
-    source: Source, package: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    source: DatabaseSource,
+    package: Make,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also what was taken from batches before; it is said once, and it stays symbol by symbol."""
     monkeypatch.setattr(ways, "_CELLS", 8 * 120)  # several batches
@@ -191,7 +199,7 @@ def test_a_factor_that_differs_later_is_computed_again(
     assert _compute(source, name, ["Turns"]).frame["Turns_10"].notna().all()
 
 
-def test_a_few_windows_are_not_worth_while(source: Source, package: Make) -> None:
+def test_a_few_windows_are_not_worth_while(source: DatabaseSource, package: Make) -> None:
     """One symbol is computed as it always was."""
     name = package({"Change.py": AT_ONCE["Change"]})
     plan = Library(name).plan([("Change", 10)])
@@ -207,7 +215,7 @@ def test_a_bar_that_all_symbols_lack_changes_nothing(
 ) -> None:
     """The exchange stood still, or the record is young: rows are as many in all symbols, and they go at once."""
     frames = [candles(f"S{number:02}USDT", BARS, seed=number, missing=[70, 71, BARS - 9]) for number in range(9)]
-    young = Source.of(database(frames, num_candles=120))
+    young = DatabaseSource.of(database(frames, num_candles=120))
     name = package({f"{module}.py": AT_ONCE[module] for module in ("Bias", "Talib", "Several")})
     with monkeypatch.context() as patched:
         patched.setattr("bmacdb.kit.workers.calculate", _never)
@@ -220,7 +228,7 @@ def _never(*_: object) -> None:
     raise AssertionError("a symbol was computed alone")
 
 
-def test_a_module_that_is_loaded_again_is_tried_again(source: Source, package: Make, tmp_path: Path) -> None:
+def test_a_module_that_is_loaded_again_is_tried_again(source: DatabaseSource, package: Make, tmp_path: Path) -> None:
     """As in a notebook, where somebody works on it."""
     name = package({"Mine.py": APART["Mean"]})
     _compute(source, name, ["Mine"])

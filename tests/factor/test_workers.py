@@ -21,8 +21,8 @@ import pytest
 from bmacdb.errors import UsageError
 from bmacdb.factors.library import Library
 from bmacdb.kit import BmacAllMarketCalculator, CandleReader, compute
+from bmacdb.kit.database import DatabaseSource
 from bmacdb.kit.engine import Result, compute_plan
-from bmacdb.kit.source import Source
 from bmacdb.kit.workers import Workers
 from tests.factor.support import START_MS, at, database, rough_market
 
@@ -70,8 +70,8 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def source() -> Source:
-    return Source.of(database(rough_market(BARS), num_candles=150))
+def source() -> DatabaseSource:
+    return DatabaseSource.of(database(rough_market(BARS), num_candles=150))
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +83,14 @@ def workers() -> Iterator[Mapping[int, Workers]]:
         each.close()
 
 
-def _values(source: Source, workers: Workers, package: str, factors: list[object], **more: object) -> Result:
+def _values(source: DatabaseSource, workers: Workers, package: str, factors: list[object], **more: object) -> Result:
     plan = Library(package).plan(factors)
     return compute_plan(replace(source, workers=workers), plan, more.pop("first", LAST), LAST, **more)
 
 
 @pytest.mark.parametrize("first", [LAST, LAST - 6 * STEP])
 def test_the_number_of_workers_changes_no_bit(
-    source: Source, workers: Mapping[int, Workers], package: str, first: int
+    source: DatabaseSource, workers: Mapping[int, Workers], package: str, first: int
 ) -> None:
     """One's own factors and the bundled, at one run time and over several, with holes and new listings."""
     factors = [*OWN, ("Rsi", 5), ("Bias", 20), ("CorrPriceVolume", 24)]
@@ -102,7 +102,9 @@ def test_the_number_of_workers_changes_no_bit(
     pd.testing.assert_frame_equal(found[2], found[0], check_exact=True)
 
 
-def test_what_raises_in_a_worker_is_told_as_here(source: Source, workers: Mapping[int, Workers], package: str) -> None:
+def test_what_raises_in_a_worker_is_told_as_here(
+    source: DatabaseSource, workers: Mapping[int, Workers], package: str
+) -> None:
     """The same symbol, the same traceback; the others are computed."""
     found = [_values(source, each, package, [("Picky", 1), ("Moves", 10)]) for each in workers.values()]
     for other in found[1:]:
@@ -113,7 +115,7 @@ def test_what_raises_in_a_worker_is_told_as_here(source: Source, workers: Mappin
     assert "RuntimeError: only" in told
 
 
-def test_workers_are_kept_until_they_are_closed_and_may_begin_again(source: Source, package: str) -> None:
+def test_workers_are_kept_until_they_are_closed_and_may_begin_again(source: DatabaseSource, package: str) -> None:
     """The same processes for each calculation; none of them is there afterwards."""
     workers = Workers(2)
     assert workers.running == ()
@@ -130,7 +132,7 @@ def test_workers_are_kept_until_they_are_closed_and_may_begin_again(source: Sour
     workers.close()
 
 
-def test_closing_ends_a_calculation_that_would_not(source: Source, package: str) -> None:
+def test_closing_ends_a_calculation_that_would_not(source: DatabaseSource, package: str) -> None:
     """It fails with the reason, and its processes are gone."""
     folder = Path(importlib.import_module(f"{package}.Waits").__file__ or "").parent
     workers = Workers(2)
@@ -147,7 +149,7 @@ def test_closing_ends_a_calculation_that_would_not(source: Source, package: str)
     assert not any(map(psutil.pid_exists, pids))
 
 
-def test_workers_that_are_forgotten_end(source: Source, package: str) -> None:
+def test_workers_that_are_forgotten_end(source: DatabaseSource, package: str) -> None:
     """A reader that nobody closed leaves no process behind."""
     workers = Workers(2)
     _values(source, workers, package, [("Moves", 10)])
@@ -157,7 +159,7 @@ def test_workers_that_are_forgotten_end(source: Source, package: str) -> None:
 
 
 def test_a_worker_that_dies_is_replaced_and_its_work_done_again(
-    source: Source, package: str, caplog: pytest.LogCaptureFixture
+    source: DatabaseSource, package: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is said which one, and how it ended; no value is lost."""
     workers = Workers(2)
@@ -172,7 +174,7 @@ def test_a_worker_that_dies_is_replaced_and_its_work_done_again(
 
 
 def test_a_factor_that_kills_its_worker_is_null_for_those_symbols_alone(
-    source: Source, package: str, caplog: pytest.LogCaptureFixture
+    source: DatabaseSource, package: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After the second time it is a failure that names the symbol; this process lives."""
     workers = Workers(2)
@@ -188,7 +190,7 @@ def test_a_factor_that_kills_its_worker_is_null_for_those_symbols_alone(
 
 
 def test_what_workers_cannot_import_is_computed_here(
-    source: Source, package: str, caplog: pytest.LogCaptureFixture
+    source: DatabaseSource, package: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Said once, with the reason."""
     workers = Workers(2)
@@ -200,7 +202,7 @@ def test_what_workers_cannot_import_is_computed_here(
 
 
 def test_without_an_interpreter_to_start_everything_is_computed_here(
-    source: Source, package: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    source: DatabaseSource, package: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As in a program that Python is built into."""
     monkeypatch.setattr(sys, "executable", "")
@@ -212,7 +214,7 @@ def test_without_an_interpreter_to_start_everything_is_computed_here(
     assert [record.getMessage().split(" (")[0] for record in caplog.records] == ["no worker can be started"]
 
 
-def test_unasked_workers_are_for_large_calculations_alone(source: Source, package: str) -> None:
+def test_unasked_workers_are_for_large_calculations_alone(source: DatabaseSource, package: str) -> None:
     """Seven symbols are computed sooner than a process starts."""
     workers = Workers()
     _values(source, workers, package, [("Moves", 10)])
@@ -222,7 +224,7 @@ def test_unasked_workers_are_for_large_calculations_alone(source: Source, packag
             Workers(wrong)  # type: ignore[arg-type]
 
 
-async def test_a_reader_gives_its_workers_to_calculators_and_to_research(source: Source, package: str) -> None:
+async def test_a_reader_gives_its_workers_to_calculators_and_to_research(source: DatabaseSource, package: str) -> None:
     """`workers=`; several calculations at a time; closing the reader ends them."""
     run_time = at(LAST + STEP)
     with CandleReader(source.connection, workers=2) as reader:
