@@ -20,12 +20,12 @@ from bmacdb.factors.module import Failure, PythonCall
 from bmacdb.kit import ways
 from bmacdb.kit.gridded import gridded
 from bmacdb.kit.modules import apply_section
-from bmacdb.kit.passes import Task
+from bmacdb.kit.passes import Answer, Task
 from bmacdb.kit.range import Range
 from bmacdb.kit.rows import Rows, opens_of
 from bmacdb.kit.source import CandleSource
 
-__all__ = ["Result", "candles_of", "compute_plan"]
+__all__ = ["Result", "candles_of", "compute_plan", "python_task"]
 
 Column = npt.NDArray[np.float64]
 
@@ -49,12 +49,14 @@ def compute_plan(
     exact: bool = True,
     lead: bool = True,
     helpers: bool = False,
+    known: Answer | None = None,
 ) -> Result:
     """The plan's columns for each candle that opened in [first_ms, last_ms], of `symbols` or of all.
 
     `exact` gives a Python factor that is not windowed a frame of its own for every run time, as it has live; without,
     one pass over the whole. `lead`: a factor without a declared look-back gets num_candles bars before the first.
-    `helpers`: for one symbol, the columns that modules add besides their own are kept.
+    `helpers`: for one symbol, the columns that modules add besides their own are kept. `known`: values of the Python
+    factors, at one run time, that were computed before; it is not changed.
     """
     across = bool(plan.sections) or any(bound.across for bound in plan.sql)
     everyone = None if across or symbols is None else tuple(symbols)
@@ -63,7 +65,7 @@ def compute_plan(
     span = Range(source.schema, source.interval, begin_ms, last_ms, everyone)
     result = _sql(source, plan, span)
     result.failures += plan.failures
-    kept_helpers = _python(source, plan, span, result, exact=exact, lead=lead, helpers=helpers)
+    kept_helpers = _python(source, plan, span, result, exact=exact, lead=lead, helpers=helpers, known=known)
     for failure in plan.failures:
         result.frame[failure.call.column] = np.nan
     if plan.sections:
@@ -100,23 +102,42 @@ def _too_short(call: Call, lookback: int, held: int) -> str:
     )
 
 
+def python_task(
+    source: CandleSource, plan: Plan, span: Range, *, exact: bool = True, lead: bool = True, helpers: bool = False
+) -> tuple[Task, int, bool]:
+    """What is to be computed of each symbol, the longest look-back, and whether the column fundingRate is needed."""
+    back = {call: call.lookback or (source.num_candles if lead else 1) for call in plan.python}
+    lookback = max(back.values())
+    task = Task(opens_of(span, lookback), lookback - 1, tuple(back.items()), exact, helpers)
+    return task, lookback, any(call.factor.funding for call in plan.python)
+
+
 def _python(
-    source: CandleSource, plan: Plan, span: Range, result: Result, *, exact: bool, lead: bool, helpers: bool
+    source: CandleSource,
+    plan: Plan,
+    span: Range,
+    result: Result,
+    *,
+    exact: bool,
+    lead: bool,
+    helpers: bool,
+    known: Answer | None,
 ) -> list[str]:
     """The columns of the Python factors, into `result`; and the names of the helper columns that came with them."""
     if not plan.python:
         return []
-    back = {call: call.lookback or (source.num_candles if lead else 1) for call in plan.python}
-    lookback = max(back.values())
-    opens = opens_of(span, lookback)
-    task = Task(opens, lookback - 1, tuple(back.items()), exact, helpers)
+    task, lookback, funding = python_task(source, plan, span, exact=exact, lead=lead, helpers=helpers)
+    opens = task.opens
     symbols = sorted(set(result.frame["symbol"]))
-    funding = any(call.factor.funding for call in plan.python)
+    if known is not None:
+        symbols = [symbol for symbol in symbols if symbol not in known.places]
 
     def read() -> Iterator[Rows]:
         return source.rows(span, lookback, symbols, funding=funding)
 
-    answer = ways.compute(source.workers, task, read, len(symbols))
+    answer = ways.compute(source.workers, task, read, len(symbols)) if symbols or known is None else Answer()
+    if known is not None:
+        answer = answer.joined(known)
     names = sorted(answer.places)
     times = [opens[answer.places[symbol]] for symbol in names]
     columns = {

@@ -70,6 +70,20 @@ class Answer:
         for call, column in values.items():
             self.values.setdefault(call, {})[symbol] = column
 
+    def joined(self, other: Answer) -> Answer:
+        """Both, of different symbols."""
+        values = {
+            call: self.values.get(call, {}) | other.values.get(call, {})
+            for call in (*self.values, *(call for call in other.values if call not in self.values))
+        }
+        return Answer(
+            self.places | other.places,
+            values,
+            self.failures + other.failures,
+            self.helpers | other.helpers,
+            max(self.longest, other.longest),
+        )
+
 
 def calculate(task: Task, piece: Piece) -> Answer:
     """The values, symbol by symbol. A module that raises gives nulls and a failure."""

@@ -15,7 +15,7 @@ from bmacdb.factors.columns import CANDLE_COLUMNS
 from bmacdb.kit.range import Range
 from bmacdb.kit.threads import in_threads
 
-__all__ = ["Places", "Rows", "SymbolRows", "numbered", "opens_of", "ordered"]
+__all__ = ["Places", "Rows", "SymbolRows", "joined", "numbered", "opens_of", "ordered"]
 
 Places = npt.NDArray[np.int64]
 
@@ -95,6 +95,19 @@ def numbered(frame: pd.DataFrame) -> pd.DataFrame:
     """A slice of a frame, with rows numbered from 0, as in a file of its own."""
     frame.index = pd.RangeIndex(len(frame))
     return frame
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """The rows of several symbols, those of `parts`, which are of the same columns, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return Rows(
+        tuple(symbol for part in parts for symbol in part.symbols),
+        tuple(np.cumsum([len(part.places) for part in parts]).tolist()),
+        np.concatenate([part.places for part in parts]),
+        np.concatenate([part.block for part in parts], axis=1),
+        parts[0].names,
+    )
 
 
 def opens_of(span: Range, lookback: int) -> Places:
