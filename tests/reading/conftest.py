@@ -29,8 +29,7 @@ class Served:
         return self.store.path
 
     async def commit(self, batch: Batch) -> None:
-        await self.store.commit(batch)
-        self.server.announce(batch)
+        self.server.announce(batch, await self.store.commit(batch))
 
 
 @pytest.fixture

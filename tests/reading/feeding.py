@@ -51,8 +51,7 @@ async def _main(path: Path, seconds: float) -> None:
         run_time_ms = FIRST_MS
         while not ending.done():
             batch = period(run_time_ms)
-            await store.commit(batch)
-            server.announce(batch)
+            server.announce(batch, await store.commit(batch))
             run_time_ms += MINUTE_MS
             await asyncio.wait({ending}, timeout=seconds)
     finally:

@@ -201,7 +201,6 @@ def follow(copies: dict[str, dict[object, object]], written: dict[str, pa.Table]
         copy = copies.setdefault(table, {})
         for row in rows.to_pylist() if table in KEYS else ():
             key = tuple(row[name] for name in KEYS[table])
-            assert copy.get(key) != row, "a row that was not written"
             copy[key] = row
 
 

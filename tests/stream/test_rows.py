@@ -44,10 +44,6 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     await store.close()
 
 
-async def publish(served: Served, batch: Batch) -> None:
-    served.server.announce(batch, await served.store.commit(batch))
-
-
 def joined(publisher: Publisher, address: str, *topics: str) -> Subscription:
     """A subscription that holds already, as a heartbeat has shown."""
     subscription = Subscription(address, (*topics, HEARTBEAT))
@@ -76,7 +72,7 @@ async def test_numbers_have_no_gap_across_commits_and_the_rows_are_those_of_the_
     publisher = served.server._publisher
     with_rows = joined(publisher, served.server.live.events_address, "candles/", "ready/", "complete/")
     for place in range(5):
-        await publish(served, period(FIRST_MS + place * MINUTE_MS))
+        await served.commit(period(FIRST_MS + place * MINUTE_MS))
     messages, heartbeat = received(publisher, with_rows)
     with_rows.close()
     candles = [message for message in messages if message.kind == "candles"]
@@ -93,14 +89,14 @@ async def test_numbers_have_no_gap_across_commits_and_the_rows_are_those_of_the_
 async def test_a_row_that_loses_is_not_published_and_one_that_wins_is(served: Served) -> None:
     """Of a commit go out the bars that are now in the table: a worse source's version of a recorded bar is not."""
     better = replace(period(FIRST_MS), candles=tuple(_from(Source.REST, symbol, 0) for symbol in SYMBOLS), runs=())
-    await publish(served, better)
+    await served.commit(better)
     publisher = served.server._publisher
     subscription = joined(publisher, served.server.live.events_address, CANDLES)
     lost, new = _from(Source.WS, "BTCUSDT", 1), bar("BTCUSDT", FIRST_MS)
-    await publish(served, Batch(FEED.name, FIRST_MS, (lost, new)))
-    await publish(served, Batch(FEED.name, FIRST_MS, (lost,)))  # nothing is written: there is nothing to publish
+    await served.commit(Batch(FEED.name, FIRST_MS, (lost, new)))
+    await served.commit(Batch(FEED.name, FIRST_MS, (lost,)))  # nothing is written: there is nothing to publish
     won = _from(Source.ARCHIVE, "ETHUSDT", 2)
-    await publish(served, Batch(FEED.name, FIRST_MS, (_from(Source.REST, "ETHUSDT", 3), won)))
+    await served.commit(Batch(FEED.name, FIRST_MS, (_from(Source.REST, "ETHUSDT", 3), won)))
     messages, _ = received(publisher, subscription)
     subscription.close()
     rows = [[(row["symbol"], row["close"], row["source"]) for row in one.table().to_pylist()] for one in messages]
@@ -116,7 +112,7 @@ async def test_a_lost_last_message_shows_in_the_heartbeat(served: Served) -> Non
     """The newest number of a topic is in every heartbeat, so that a subscriber knows of a message it never got."""
     publisher = served.server._publisher
     subscription = joined(publisher, served.server.live.events_address)  # not to candles: as if each one was lost
-    await publish(served, period(FIRST_MS))
+    await served.commit(period(FIRST_MS))
     messages, heartbeat = received(publisher, subscription)
     subscription.close()
     assert messages == []
@@ -127,10 +123,10 @@ async def test_what_was_written_and_is_not_known_leaves_a_number_out(served: Ser
     """After a fault within a commit nobody knows which rows stand: subscribers see a gap and read again."""
     publisher = served.server._publisher
     subscription = joined(publisher, served.server.live.events_address, CANDLES)
-    await publish(served, period(FIRST_MS))
+    await served.commit(period(FIRST_MS))
     await served.store.commit(period(FIRST_MS + MINUTE_MS))
     served.server.announce(period(FIRST_MS + MINUTE_MS), None)
-    await publish(served, period(FIRST_MS + 2 * MINUTE_MS))
+    await served.commit(period(FIRST_MS + 2 * MINUTE_MS))
     messages, _ = received(publisher, subscription)
     subscription.close()
     assert [message.number for message in messages] == [1, 3]
@@ -140,8 +136,8 @@ async def test_settled_fundings_go_before_candles_each_once(served: Served) -> N
     publisher = served.server._publisher
     subscription = joined(publisher, served.server.live.events_address, "candles/", "funding_rates/")
     rate = FundingRate("BTCUSDT", FIRST_MS + 3, "Regular", 0.0001, None)
-    await publish(served, replace(period(FIRST_MS), funding_rates=(rate,)))
-    await publish(served, Batch(FEED.name, FIRST_MS, funding_rates=(rate,)))
+    await served.commit(replace(period(FIRST_MS), funding_rates=(rate,)))
+    await served.commit(Batch(FEED.name, FIRST_MS, funding_rates=(rate,)))
     messages, _ = received(publisher, subscription)
     subscription.close()
     assert [message.kind for message in messages] == ["funding_rates", "candles"]
@@ -155,7 +151,7 @@ async def test_many_rows_are_several_messages(served: Served) -> None:
     publisher = served.server._publisher
     subscription = joined(publisher, served.server.live.events_address, CANDLES)
     candles = tuple(bar("BTCUSDT", FIRST_MS + place * MINUTE_MS) for place in range(2 * MOST_ROWS + 1))
-    await publish(served, Batch(FEED.name, FIRST_MS, candles))
+    await served.commit(Batch(FEED.name, FIRST_MS, candles))
     messages, _ = received(publisher, subscription)
     subscription.close()
     assert [message.header["rows"] for message in messages] == [MOST_ROWS, MOST_ROWS, 1]
@@ -169,16 +165,16 @@ async def test_rows_are_encoded_for_subscribers_alone(served: Served, monkeypatc
     encode = publishing.encode_rows
     monkeypatch.setattr(publishing, "encode_rows", lambda rows: (encoded.append(rows), encode(rows))[1])
     publisher = served.server._publisher
-    await publish(served, period(FIRST_MS))
+    await served.commit(period(FIRST_MS))
     assert not encoded
     subscription = joined(publisher, served.server.live.events_address, CANDLES)
-    await publish(served, period(FIRST_MS + MINUTE_MS))
+    await served.commit(period(FIRST_MS + MINUTE_MS))
     assert len(encoded) == 1
     subscription.close()
     until = monotonic() + 30
     while publisher.wanted(CANDLES):
         assert monotonic() < until
-    await publish(served, period(FIRST_MS + 2 * MINUTE_MS))
+    await served.commit(period(FIRST_MS + 2 * MINUTE_MS))
     assert len(encoded) == 1
 
 
@@ -186,8 +182,8 @@ async def test_a_halted_market_is_told_once(served: Served) -> None:
     publisher = served.server._publisher
     subscription = joined(publisher, served.server.live.events_address, "complete/")
     halted = Batch(FEED.name, FIRST_MS, runs=(Run(FIRST_MS, 0, 0, None, None, 0, ()),))
-    await publish(served, halted)
-    await publish(served, halted)
+    await served.commit(halted)
+    await served.commit(halted)
     messages, _ = received(publisher, subscription)
     subscription.close()
     assert [message.header["state"] for message in messages] == ["halted"]
@@ -227,7 +223,7 @@ async def test_a_subscriber_that_stands_still_costs_the_recorder_little(served: 
             publisher.commit(batch, {"candles": rows})
         grown = psutil.Process().memory_info().rss - before
         assert grown < 1.5 * HIGH_WATER_MARK * body
-        await publish(served, period(FIRST_MS))  # recording goes on
+        await served.commit(period(FIRST_MS))  # recording goes on
         assert publisher._numbers[CANDLES] == 3 * HIGH_WATER_MARK + 1
     finally:
         process.kill()
