@@ -8,22 +8,30 @@ from typing import TYPE_CHECKING, Any
 from bmacdb.errors import BmacdbError, ConfigError, ExchangeError, StoreError, UsageError
 
 if TYPE_CHECKING:
+    from bmacdb.live.market import Market, subscribe
     from bmacdb.store.reader import Reader, connect
 
 __all__ = [
     "BmacdbError",
     "ConfigError",
     "ExchangeError",
+    "Market",
     "Reader",
     "StoreError",
     "UsageError",
     "__version__",
     "connect",
+    "subscribe",
 ]
 
 __version__ = "0.1.0"
 
-_LAZY = {"Reader": "bmacdb.store.reader", "connect": "bmacdb.store.reader"}
+_LAZY = {
+    "Market": "bmacdb.live.market",
+    "Reader": "bmacdb.store.reader",
+    "connect": "bmacdb.store.reader",
+    "subscribe": "bmacdb.live.market",
+}
 
 
 def __getattr__(name: str) -> Any:

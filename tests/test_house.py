@@ -17,11 +17,13 @@ PUBLIC = {
     "BmacdbError",
     "ConfigError",
     "ExchangeError",
+    "Market",
     "Reader",
     "StoreError",
     "UsageError",
     "__version__",
     "connect",
+    "subscribe",
 }
 """What `import bmacdb` promises. A name leaves this list with a deprecation, not by accident."""
 

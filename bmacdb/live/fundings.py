@@ -25,8 +25,11 @@ class Fundings:
         self._kinds: dict[str, int] = {}
         self._rows = np.empty(0, _ROW)
 
-    def add(self, table: pa.Table) -> npt.NDArray[np.int64]:
-        """Take rows of the table `funding_rates`. Returns from which instants on they count, in milliseconds."""
+    def add(self, table: pa.Table) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+        """Take rows of the table `funding_rates`; of those with the same key the first stands.
+
+        Returns of the new ones: from which instants on they count, in milliseconds, and their symbols.
+        """
         rows = np.empty(table.num_rows, _ROW)
         rows["time_us"] = table.column("funding_time").cast(pa.int64()).to_numpy()
         # Settlements are stamped some milliseconds late.
@@ -34,12 +37,16 @@ class Fundings:
         rows["rate"] = table.column("funding_rate").to_numpy()
         rows["symbol"] = _numbers(table.column("symbol"), self._symbols)
         rows["kind"] = _numbers(table.column("rate_type"), self._kinds)
+        _, firsts = np.unique(_keys(rows), return_index=True)
+        rows = rows[np.sort(firsts)]
+        rows = rows[~np.isin(_keys(rows), _keys(self._rows))]
         self._rows = np.concatenate([self._rows, rows])
-        return np.unique(rows["counts_ms"])
+        names = list(self._symbols)
+        return rows["counts_ms"], tuple(sorted(names[number] for number in np.unique(rows["symbol"])))
 
-    def forget(self, before_ms: int | None = None) -> None:
-        """Drop what counts before an instant; None: all."""
-        self._rows = self._rows[self._rows["counts_ms"] >= before_ms] if before_ms is not None else self._rows[:0]
+    def forget(self, before_ms: int) -> None:
+        """Drop what counts before an instant."""
+        self._rows = self._rows[self._rows["counts_ms"] >= before_ms]
 
     def write(
         self,
@@ -68,16 +75,19 @@ class Fundings:
         kinds = np.argsort(np.argsort(list(self._kinds)))[rows["kind"]]
         order = np.lexsort((kinds, rows["time_us"], cells))
         rows, cells = rows[order], cells[order]
-        keys = np.stack([cells, rows["time_us"], rows["kind"]])
-        first = np.ones(len(rows), dtype=bool)  # a settlement may have come twice
-        first[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
-        rates, cells = rows["rate"][first], cells[first]
+        rates = rows["rate"]
         found, starts = np.unique(cells, return_index=True)
         counts = np.diff(starts, append=len(cells))
         # bincount adds one rate after the other, as SQL's list_sum does; reduceat would add pairs.
         sums = np.bincount(np.repeat(np.arange(len(found)), counts), weights=rates)
         for name, values in zip(FUNDING_COLUMNS, (rates[starts + counts - 1], sums, counts), strict=True):
             columns[name][np.divmod(found, len(symbols))] = values
+
+
+def _keys(rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """A number for each key, of milliseconds, symbol and kind: stamps have no finer parts."""
+    keys: npt.NDArray[np.int64] = (rows["time_us"] // 1000 << 20) + (rows["symbol"] << 4) + rows["kind"]
+    return keys
 
 
 def _numbers(texts: pa.ChunkedArray, known: dict[str, int]) -> npt.NDArray[np.int32]:

@@ -127,15 +127,35 @@ class Panel:
         self.there[cells] = True
         return new
 
-    def apply_fundings(self, table: pa.Table) -> None:
-        """Take rows of the table `funding_rates`; of one that has come before, the first stands."""
-        if self._fundings is None or not table.num_rows:
-            return
-        counts = self._fundings.add(table)
-        counts = counts[(counts >= self.opens[0]) & (counts < self.end_ms)]
-        if len(counts):
-            low, high = np.searchsorted(self.opens, (counts[0], counts[-1]), side="right")
+    def unlike(self, table: pa.Table) -> npt.NDArray[np.bool_]:
+        """Which rows of the table `candles` `apply` would change something by: new candles and other values."""
+        opens = table.column("open_time").cast(pa.int64()).to_numpy() // 1000
+        unlike: npt.NDArray[np.bool_] = np.asarray(opens >= self.opens[0])
+        symbols = table.column("symbol").combine_chunks().dictionary_encode()
+        places = np.array([self._places.get(symbol, -1) for symbol in symbols.dictionary.to_pylist()], np.intp)
+        columns = places[symbols.indices.to_numpy(zero_copy_only=False)]
+        bars = np.searchsorted(self.opens, opens)
+        known = np.flatnonzero(unlike & (columns >= 0) & (opens <= self.newest_ms))
+        cells = bars[known], columns[known]
+        same = self.there[cells]
+        for name in CANDLE_COLUMNS:
+            same &= self.columns[name][cells] == table.column(name).to_numpy()[known]
+        unlike[known] = ~same
+        return unlike
+
+    def apply_fundings(self, table: pa.Table) -> tuple[int, tuple[str, ...]]:
+        """Take rows of the table `funding_rates`; of one that has come before, the first stands.
+
+        Returns from which instant on the last new one counts, and the symbols of the new ones.
+        """
+        if self._fundings is None:
+            return 0, ()
+        counts, symbols = self._fundings.add(table)
+        inside = counts[(counts >= self.opens[0]) & (counts < self.end_ms)]
+        if len(inside):
+            low, high = np.searchsorted(self.opens, (inside.min(), inside.max()), side="right")
             self._settle(int(low) - 1, int(high))
+        return int(counts.max(initial=0)), symbols
 
     def advance(self, newest_ms: int) -> None:
         """Move the window on to the bar that opened at `newest_ms`, where that is later than the newest."""
@@ -163,11 +183,9 @@ class Panel:
         self._settle(self.window - added, self.window)
 
     def clear(self) -> None:
-        """Forget all candles and fundings, for a database that is read anew; bars and symbols stay."""
-        self.block[:] = np.nan
+        """Forget all candles, for a database that is read anew; bars, symbols and fundings, which last, stay."""
+        self.block[: len(CANDLE_COLUMNS)] = np.nan
         self.present[:] = False
-        if self._fundings is not None:
-            self._fundings.forget()
 
     def grid(self, bars: int | None = None, end_ms: int | None = None) -> Grid:
         """Views of the last `bars` bars (all) up to the one that closes at `end_ms` (the newest), as a factor's grid.

@@ -29,7 +29,7 @@ from bmacdb.stream.messages import HEARTBEAT
 from bmacdb.stream.subscription import Subscription
 from bmacdb.symbols import base_name, check_symbols
 
-__all__ = ["Reader", "Readiness", "Result", "connect"]
+__all__ = ["Reader", "Readiness", "Result", "connect", "moment"]
 
 _MOST_CANDLES = 2**31
 _HEARTBEAT_S = 2.5  # heartbeats come every second
@@ -220,8 +220,8 @@ class Reader:
             "candles",
             feed=self.feed_name(feed),
             symbol=symbol,
-            start=from_ms(0) if start is None else _moment(start),
-            end=datetime(9999, 1, 1, tzinfo=UTC) if end is None else _moment(end),
+            start=from_ms(0) if start is None else moment(start),
+            end=datetime(9999, 1, 1, tzinfo=UTC) if end is None else moment(end),
             limit=_MOST_CANDLES if limit is None else limit,
         )
         if not found:
@@ -231,7 +231,7 @@ class Reader:
     def run_status(self, run_time: datetime | int | str, *, feed: str | None = None) -> Result:
         """What is ready for a run time, in the order in which it came: item (a symbol, `exginfo`, `funding`), ready_at,
         source."""
-        return self._named("run_status", feed=self.feed_name(feed, derived=True), run_time=_moment(run_time))
+        return self._named("run_status", feed=self.feed_name(feed, derived=True), run_time=moment(run_time))
 
     # Waiting
 
@@ -270,7 +270,7 @@ class Reader:
             self.path,
             self._named,
             lambda: self.feed_name(feed, derived=True),
-            run_time_ms=to_ms(_moment(run_time)),
+            run_time_ms=to_ms(moment(run_time)),
             symbols=None if symbols is None else frozenset(symbols),
             check=lambda names: self.check_symbols(names, feed),
             timeout=timeout,
@@ -278,7 +278,7 @@ class Reader:
         )
 
 
-def _moment(value: datetime | int | str) -> datetime:
+def moment(value: datetime | int | str) -> datetime:
     """A point in time as a datetime in UTC. Raises UsageError."""
     if isinstance(value, int):
         return from_ms(value)

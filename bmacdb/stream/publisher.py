@@ -127,7 +127,9 @@ class Publisher:
         deadline_ms = run.run_time_ms + self._deadline_ms
         header = {"run_time_ms": run.run_time_ms, "state": run.state, "deadline_ms": deadline_ms, "items": items}
         missing = [] if run.state is RunState.COMPLETE else sorted(set(run.missing) - set(there))
-        self._send(topic_of("complete", feed), header | {"stragglers": missing})
+        # By these a subscriber sees, before it computes, that rows of this market were lost on their way.
+        numbers = {topic: self._numbers.get(topic, 0) for name in _TABLES for topic in [topic_of(name, feed)]}
+        self._send(topic_of("complete", feed), header | {"stragglers": missing, "numbers": numbers})
 
     def _send(self, topic: str, header: Mapping[str, object], rows: pa.Table | None = None) -> None:
         self.leave_out(topic)

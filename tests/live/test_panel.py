@@ -66,21 +66,31 @@ def test_every_cell_is_that_of_a_plain_dictionary(interval: Interval, window: in
     for step in steps:
         if step is None:
             panel.clear()
-            known, rates = {}, {}
+            known = {}
         elif isinstance(step, int):
             newest = max(newest, step)
             panel.advance(opens[step])
         elif isinstance(step, list):
+            rows = candles((symbol, opens[bar], value) for symbol, bar, value in step)
+            held = {key for key in known if key[1] >= panel.opens[0]}
+            unlike = [
+                opens[bar] >= panel.opens[0]
+                and ((symbol, opens[bar]) not in held or known[symbol, opens[bar]] != value)
+                for symbol, bar, value in step
+            ]
+            assert panel.unlike(rows).tolist() == unlike
+            new = panel.apply(rows)
             newest = max([newest, *(bar for _, bar, _ in step)])
-            new = panel.apply(candles((symbol, opens[bar], value) for symbol, bar, value in step))
             assert set(new) <= {symbol for symbol, _, _ in step}
             known |= {(symbol, opens[bar]): value for symbol, bar, value in step}
         else:
             assert isinstance(step, tuple)
             # Around the instant from which on a settlement counts for the next bar.
-            rows = [(s, opens[bar + 1] - SETTLED_S * 1000 + near * 500, k, rate) for s, bar, near, k, rate in step[0]]
-            panel.apply_fundings(fundings(rows))
-            for symbol, ms, kind, rate in rows:
+            settlements = [
+                (s, opens[bar + 1] - SETTLED_S * 1000 + near * 500, k, rate) for s, bar, near, k, rate in step[0]
+            ]
+            panel.apply_fundings(fundings(settlements))
+            for symbol, ms, kind, rate in settlements:
                 rates.setdefault((symbol, ms, kind), rate)
         check(panel, opens[newest], known, rates)
 
