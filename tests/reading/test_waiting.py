@@ -241,6 +241,7 @@ def test_messages_say_what_was_committed() -> None:
         subscription.close()
         publisher.close()
     items = ["BTCUSDT", "币安人生USDT"]
+    done = {"run_time_ms": FIRST_MS, "state": "complete", "deadline_ms": FIRST_MS + 40_000, "stragglers": []}
     numbers = {f"candles/{FEED.name}": 3, ready: 3, complete: 2}
     assert heard == [
         (f"{ready} 1", {"run_time_ms": FIRST_MS, "items": items}),
