@@ -72,10 +72,10 @@ async def record(path: Path, bars: int) -> None:
             for _ in range(int(line)):
                 batch = whole_market(run_time_ms)
                 began = time.perf_counter()
-                await store.commit(batch)
+                written = await store.commit(batch)
                 took.append(time.perf_counter() - began)
                 committed = time.time()
-                server.announce(batch)
+                server.announce(batch, written)
                 run_time_ms += MINUTE_MS
                 await asyncio.sleep(0.5)
             print(
