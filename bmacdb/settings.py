@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+import zmq
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -189,6 +190,20 @@ def _address(value: str | None, schemes: tuple[str, ...], *, path: bool = True) 
     if port == 0:
         raise ValueError(f"{shown!r} has port 0")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def _curve_key(value: object) -> object:
+    """A secret key of CURVE, or what @FILE holds; never shown, not even where it is wrong."""
+    if not isinstance(value, str):
+        return value
+    key = _content(value).strip()
+    try:
+        zmq.curve_public(key.encode())
+    except (ValueError, zmq.ZMQError):
+        raise ValueError(
+            "is no secret key of CURVE, which has 40 characters. docs/stream.md says how to make one"
+        ) from None
+    return SecretStr(key)
 
 
 Whole = Annotated[int, BeforeValidator(_number)]
@@ -413,6 +428,28 @@ class Settings(BaseModel):
     metrics_host: Annotated[
         str, Option(_ALERTS, "ADDRESS", "Serve them on this address.", "an address of this machine, like 127.0.0.1")
     ] = Field(default="127.0.0.1", pattern=r"^[\w.:-]+$")
+    publish_key: Annotated[
+        InstanceOf[SecretStr] | None,
+        BeforeValidator(_curve_key),
+        Option(
+            _ADDRESSES,
+            "@FILE",
+            "The secret CURVE key for --publish, in a file.",
+            "the secret key of a CURVE pair, like @publish.key",
+            "none",
+            secret=True,
+        ),
+    ] = None
+    publish: Annotated[
+        str | None,
+        Option(
+            _ADDRESSES,
+            "ADDRESS",
+            "Publish the stream here too, as tcp://192.168.1.5:9800; beyond this machine with --publish-key alone.",
+            "an address of this machine like tcp://192.168.1.5:9800",
+            "none",
+        ),
+    ] = None
     export_dir: Annotated[
         Path | None,
         Option(
@@ -473,6 +510,23 @@ class Settings(BaseModel):
     @classmethod
     def _proxy_address(cls, value: str | None) -> str | None:
         return _address(value, _PROXIES, path=False)
+
+    @field_validator("publish")
+    @classmethod
+    def _publishes_with_keys(cls, value: str | None, info: ValidationInfo) -> str | None:
+        address = _address(value, ("tcp",), path=False)
+        if address is None:
+            return None
+        parts = urlsplit(address)
+        if parts.port is None:
+            raise ValueError(f"{address!r} has no port. Did you mean {address}:9800?")
+        loopback = parts.hostname == "::1" or str(parts.hostname).startswith("127.")
+        if not loopback and info.data.get("publish_key", True) is None:
+            raise ValueError(
+                f"{address!r} can be reached from other machines, for which publish_key is needed. docs/stream.md says "
+                "how to make one"
+            )
+        return address
 
     @field_validator("spot_exclude")
     @classmethod

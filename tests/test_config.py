@@ -466,6 +466,8 @@ SAMPLES = {
     "resample": "1h",
     "funding_rate": "true",
     "proxy": "http://h:1",
+    "publish": "tcp://127.0.0.1:9800",
+    "publish_key": "0" * 40,
     "alerts": "json://127.0.0.1/",
     "dingding": '{"error": {"access_token": "f00"}}',
     "msg_sender": '{"type": "dingding"}',

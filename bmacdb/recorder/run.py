@@ -325,6 +325,13 @@ class _Recorder:
             self._notice(Severity.WARNING, "serve", f"{error} Recording goes on; nobody can read until it ends.")
             yield lambda *_: None
             return
+        if (address := self._settings.publish) is not None:
+            key = self._settings.publish_key
+            try:
+                server.publish_on(address, key.get_secret_value() if key else None)
+            except OSError as error:
+                text = f"The stream stays on loopback: {error.strerror}. Is it an address of this machine?"
+                self._notice(Severity.WARNING, "serve", text)
         try:
             yield server.announce
         finally:

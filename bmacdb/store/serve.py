@@ -150,6 +150,10 @@ class Server:
             self._thread.submit(self._refresh)
         self._publisher.commit(batch, written)
 
+    def publish_on(self, address: str, secret_key: str | None = None) -> None:
+        """Publish on another address too, as `Publisher.publish_on` does. Raises OSError."""
+        self._publisher.publish_on(address, secret_key)
+
     def _refresh(self) -> None:
         if self._connection is not None:
             with contextlib.suppress(duckdb.Error):  # the feed can be read after the next start

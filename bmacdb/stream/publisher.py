@@ -56,6 +56,17 @@ class Publisher:
             self.close()
             raise OSError(error.errno, f"port {port} cannot be bound: {error}") from error
 
+    def publish_on(self, address: str, secret_key: str | None = None) -> None:
+        """Publish on `address` (tcp://HOST:PORT) too. With a secret CURVE key what is sent there is encrypted, and only
+        those who know the public key that belongs to it get anything. Raises OSError."""
+        if secret_key is not None:  # counts for what is bound from now on: loopback stays as it is
+            self._socket.setsockopt(zmq.CURVE_SECRETKEY, secret_key.encode())
+            self._socket.setsockopt(zmq.CURVE_SERVER, 1)
+        try:
+            self._socket.bind(address)
+        except zmq.ZMQError as error:
+            raise OSError(error.errno, f"{address} cannot be bound: {error}") from error
+
     def commit(self, batch: Batch, written: Mapping[str, pa.Table] | None = None) -> None:
         """Publish a committed batch: the rows that were `written` to each table, and what became ready.
 

@@ -19,7 +19,7 @@ def test_the_subscriber_of_the_page_gets_every_row(
     start_recorder: Callable[[], subprocess.Popen[str]],  # noqa: F811
 ) -> None:
     """It asks for one read when it joins, then prints the rows of whole periods without a gap."""
-    (text,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    text, *_ = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     start_recorder()
     subscriber = subprocess.Popen(
         [sys.executable, "-c", text, str(tmp_path / "bmac.duckdb"), FEED.name], stdout=subprocess.PIPE, text=True
