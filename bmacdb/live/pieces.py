@@ -123,8 +123,9 @@ class Pieces:
             if self._events is None and not self.join():
                 if not self.followed:
                     return None
-                sleep(min(seconds, 0.2))
-                return []
+                if not self.lost:
+                    sleep(min(seconds, 0.2))
+                    return []
             if self.lost:
                 pieces = self.window(newest_ms)
                 self.lost, self._at = False, newest_ms
@@ -197,6 +198,7 @@ class Pieces:
         if message is None:
             if monotonic() - self._heard > _SILENCE_S and sidefile.find(self._path) != self._live:
                 self._leave()
+                self.lost = True  # its last messages may not have come, and the file at rest has what they said
             return []
         if message.topic == HEARTBEAT:
             self._heard, self.now_ms = monotonic(), message.header["now_ms"]

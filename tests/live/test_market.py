@@ -32,8 +32,7 @@ class Recorder:
         self.store, self.server = store, server
 
     async def commit(self, batch: Batch) -> None:
-        await self.store.commit(batch)
-        self.server.announce(batch)
+        self.server.announce(batch, await self.store.commit(batch))
 
     async def periods(self, first: int, end: int) -> None:
         for n in range(first, end):
