@@ -187,7 +187,8 @@ def test_every_option_and_command_is_documented() -> None:
 def test_links_lead_somewhere() -> None:
     """A link to a page or file of this repository finds it."""
     lost = []
-    for page in PAGES:
+    others = [ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs" / "decisions").glob("*.md")]
+    for page in [*PAGES, *others]:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
             if "://" not in target and not (page.parent / target).exists():
                 lost.append(f"{page.name}: {target}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -152,3 +154,18 @@ def test_every_package_is_installed() -> None:
 def test_files_have_unix_lines_and_no_tabs() -> None:
     """Files are alike on every platform."""
     assert [name_of(path) for path in MODULES if b"\r" in path.read_bytes() or b"\t" in path.read_bytes()] == []
+
+
+def test_the_version_stands_in_one_place() -> None:
+    """The package says its version, and the wheel takes it from there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "bmacdb.__version__"
+    assert bmacdb.__version__ == version("bmacdb")
+
+
+def test_every_decision_is_listed() -> None:
+    """The index of docs/decisions names each record."""
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text("utf-8")
+    assert [one.name for one in folder.glob("[0-9]*.md") if f"({one.name})" not in index] == []
