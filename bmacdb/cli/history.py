@@ -235,7 +235,7 @@ def import_(
         say(f"… and {len(noted) - _SHOWN} more.")
     into = f"{counted(totals.rows, 'row')} of {counted(totals.files, 'file')} into {wanted.feed.name}"
     if totals.added is None:
-        typer.echo(f"{into}: given to the recorder")
+        typer.echo(f"{into}: sent to the recorder")
     else:
         typer.echo(f"{into}: {totals.added} new, {totals.changed} corrected, the rest was there")
     if any(one.state is State.FAILED for one in loaded):

@@ -199,7 +199,8 @@ def verify(
     shown = [one for one in checked if everything or not one.agrees]
     emit(_checked_table(shown), format, output, zone=zone)
     bad = sum(not one.agrees for one in checked)
-    say(f"{counted(len(checked), 'file')} of {wanted.feed.name} in {wanted.mirror.root}: {bad or 'none'} to look at")
+    result = f"{bad} do not agree" if bad else "all agree"
+    say(f"{counted(len(checked), 'file')} of {wanted.feed.name} in {wanted.mirror.root} checked, {result}")
     for line in _disagreements(wanted):
         say(line)
     if bad:

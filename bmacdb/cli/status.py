@@ -110,8 +110,7 @@ def _feed(feed: FeedStatus, now_ms: int, zone: tzinfo | None) -> list[str]:
         lines.append(f"  waits for  {names}")
     if feed.seconds_last is not None:
         lines.append(
-            f"  seconds    last {feed.seconds_last:.2f}, half within {feed.seconds_p50:.2f}, 99 % within "
-            f"{feed.seconds_p99:.2f}"
+            f"  seconds    last {feed.seconds_last:.2f} s, p50 {feed.seconds_p50:.2f} s, p99 {feed.seconds_p99:.2f} s"
         )
     lines.append(f"  bars       {feed.rows:,} rows, {feed.open_gaps} gaps open")
     for socket in feed.sockets:

@@ -144,8 +144,8 @@ def _told(error: duckdb.Error, query: str) -> Exception:
         )
     if refused:
         why = refused[1] or (
-            "it is no query, or too long or too deep a one. A recorder answers SELECT, FROM, WITH, DESCRIBE, SUMMARIZE "
-            "and SHOW TABLES."
+            "Only read queries run here: SELECT, FROM, WITH, DESCRIBE, SUMMARIZE and SHOW TABLES, one statement, not "
+            "too long and not nested too deeply."
         )
         return QueryRefused(f"the recorder refuses this query: {why}")
     if _LOST.search(text):

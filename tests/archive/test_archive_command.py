@@ -76,7 +76,7 @@ async def test_a_feed_from_nothing_to_whole(tmp_path: Path, capsys: pytest.Captu
         assert await history(here, "fill", *mine, *urls) == 0
         assert "nothing to fill" in capsys.readouterr().out
         assert await history(here, "verify", *mine, *urls) == 0
-        assert "none to look at" in capsys.readouterr().err
+        assert "all agree" in capsys.readouterr().err
         assert here.recorded(PERP, "BTCUSDT") == here.truth(PERP, "BTCUSDT", JANUARY_MS, LAST_DAY_MS)
 
 

@@ -56,7 +56,7 @@ async def test_history_goes_into_a_file_that_is_being_recorded(tmp_path: Path) -
         for _ in range(2):
             status, out, err = await bmacdb(exchange, database, "import", "--feed", feed)
             assert status == 0, err
-            assert "given to the recorder" in out, out
+            assert "sent to the recorder" in out, out
         status, out, err = await bmacdb(exchange, database, "fill", *mine, "--start", since)
         assert status == 0, err
         assert " 0 are open" in out, out
