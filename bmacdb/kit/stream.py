@@ -52,7 +52,7 @@ class FactorStream:
         self._waiting: _Batch | None = None
         self._seen: set[str] = set()
         self._apart: set[Call] = set()
-        self._failed: BaseException | None = None
+        self._failed: Exception | None = None
         self._changed = threading.Condition()
         self._busy = self._closed = False
         self._thread: threading.Thread | None = None
@@ -163,7 +163,7 @@ class FactorStream:
             assert batch is not None
             try:
                 made = self._computed(batch)
-            except BaseException as exc:
+            except Exception as exc:  # `table` raises it
                 with self._changed:
                     self._failed = exc
                 continue
