@@ -17,12 +17,13 @@ from bmacdb.clock import Clock, SystemClock
 from bmacdb.errors import UsageError
 from bmacdb.factors.library import Library, Plan
 from bmacdb.factors.module import Failure
-from bmacdb.kit.database import DatabaseSource
 from bmacdb.kit.engine import Result, compute_plan
 from bmacdb.kit.reader import CandleReader
 from bmacdb.kit.research import indexed, tell
 from bmacdb.kit.source import CandleSource
+from bmacdb.kit.stream import FactorStream
 from bmacdb.kit.times import run_time_ms
+from bmacdb.live.market import Market
 
 __all__ = ["BmacAllMarketCalculator", "BmacSingleSymbolCalculator"]
 
@@ -36,13 +37,16 @@ class BmacSingleSymbolCalculator:
     `bmac_expire_sec` after the run time it goes on without what is late. After a calculation `late` names the symbols
     that were, and `failures` the factors that raised; both are logged once (logger `bmacdb.kit`).
 
+    `candle_reader` may be an open market of `bmacdb.subscribe` too: then factors are computed from its panel as candles
+    come, and a calculation takes events from it until what it needs is there. One task at a time may do so.
+
     Raises UsageError for an unknown factor or a parameter that cannot be used.
     """
 
     def __init__(
         self,
         symbol: str,
-        candle_reader: CandleReader,
+        candle_reader: CandleReader | Market,
         factor_cfgs: Sequence[object],
         package: str = "factor",
         bmac_expire_sec: float = 40,
@@ -57,6 +61,9 @@ class BmacSingleSymbolCalculator:
         self._expire_sec = bmac_expire_sec
         self._clock = clock or SystemClock()
         self._told: set[object] = set()
+        self._stream: FactorStream | None = None
+        if isinstance(candle_reader, Market):
+            self._stream = FactorStream.follow(candle_reader, self._plan)
 
     async def calc_factors(self, run_time: datetime, symbol: str | None = None) -> pd.DataFrame:
         """Every period of the symbol up to `run_time`: the last num_candles.
@@ -68,9 +75,7 @@ class BmacSingleSymbolCalculator:
         Raises UsageError for a run time that is no boundary, StoreError when the database cannot be read.
         """
         name = self.symbol if symbol is None else symbol
-        source = await asyncio.to_thread(lambda: self._reader.source)
-        run_ms = run_time_ms(run_time, source.interval)
-        await self._wait(source, run_time, run_ms, [name])
+        source, run_ms = await self._ready(run_time, name)
         last = source.interval.shift(run_ms, -1)
         first = source.interval.shift(last, 1 - source.num_candles)
         result = await asyncio.to_thread(
@@ -80,14 +85,36 @@ class BmacSingleSymbolCalculator:
         self._finish(result, () if there else (name,), run_time)
         return indexed(source, result).drop(columns="symbol")
 
-    async def _wait(self, source: DatabaseSource, run_time: datetime, run_ms: int, symbols: list[str] | None) -> None:
-        """Until the symbols (None: all) are ready, or the deadline is past; a plain DuckDB connection cannot tell."""
+    def close(self) -> None:
+        """End what follows a market; a calculator of a CandleReader has nothing to end."""
+        if self._stream is not None:
+            self._stream.close()
+
+    async def _ready(self, run_time: datetime, symbol: str | None) -> tuple[CandleSource, int]:
+        """Wait until the symbol (None: all) is ready, or the deadline is past. What is read, and the run time in ms.
+
+        A plain DuckDB connection cannot tell, and is not waited for.
+        """
+        if self._stream is not None and isinstance(self._reader, Market):
+            run_ms = run_time_ms(run_time, self._stream.source.interval)
+            with contextlib.suppress(TimeoutError):  # what is late is named from what is there
+                async with asyncio.timeout(self._left(run_ms)):
+                    await _taken(self._reader, run_time, run_ms, symbol)
+            return self._stream.source, run_ms
+        assert isinstance(self._reader, CandleReader)
+        reader = self._reader
+        source = await asyncio.to_thread(lambda: reader.source)
+        run_ms = run_time_ms(run_time, source.interval)
         wait_ready = getattr(source.connection, "wait_ready", None)
-        if wait_ready is None:
-            return
-        left = self._expire_sec - max(0, self._clock.now_ms() - run_ms) / 1000
-        with contextlib.suppress(TimeoutError):  # what is late is named from what is there
-            await wait_ready(run_time, symbols=symbols, timeout=max(left, 0.0), feed=source.schema)
+        if wait_ready is not None:
+            symbols = None if symbol is None else [symbol]
+            with contextlib.suppress(TimeoutError):
+                await wait_ready(run_time, symbols=symbols, timeout=self._left(run_ms), feed=source.schema)
+        return source, run_ms
+
+    def _left(self, run_ms: int) -> float:
+        """Seconds until the deadline."""
+        return max(self._expire_sec - max(0, self._clock.now_ms() - run_ms) / 1000, 0.0)
 
     def _finish(self, result: Result, late: tuple[str, ...], run_time: datetime) -> None:
         self.late = late
@@ -103,6 +130,17 @@ class BmacSingleSymbolCalculator:
             )
 
 
+async def _taken(market: Market, run_time: datetime, run_ms: int, symbol: str | None) -> None:
+    """Take events until the candle of the symbol is there; None: until the market is complete."""
+    if symbol is None:
+        while not (await market.complete(run_time)).complete:
+            pass  # late: the rest may still come
+        return
+    while not market.panel.holds(symbol, run_ms):
+        if await anext(market, None) is None:
+            return
+
+
 class BmacAllMarketCalculator(BmacSingleSymbolCalculator):
     """Several factors of the whole market, for strategies that choose among symbols.
 
@@ -111,8 +149,8 @@ class BmacAllMarketCalculator(BmacSingleSymbolCalculator):
 
     def __init__(
         self,
-        exginfo_reader: CandleReader,
-        candle_reader: CandleReader,
+        exginfo_reader: CandleReader | Market,
+        candle_reader: CandleReader | Market,
         factor_cfgs: Sequence[object],
         package: str = "factor",
         bmac_expire_sec: float = 40,
@@ -136,13 +174,15 @@ class BmacAllMarketCalculator(BmacSingleSymbolCalculator):
 
         Raises UsageError for a run time that is no boundary, StoreError when the database cannot be read.
         """
-        source = await asyncio.to_thread(lambda: self._reader.source)
-        run_ms = run_time_ms(run_time, source.interval)
-        await self._wait(source, run_time, run_ms, None)
+        source, run_ms = await self._ready(run_time, None)
         last = source.interval.shift(run_ms, -1)
 
         def work() -> tuple[Result, tuple[str, ...]]:
+            if self._stream is not None and isinstance(self._reader, Market):
+                result = self._stream.table(run_ms)
+                return result, tuple(sorted(self._reader.trading - set(result.frame["symbol"])))
             result = compute_plan(source, self._plan, last, last)
+            assert isinstance(self._exginfo_reader, CandleReader)
             return result, late_symbols(self._exginfo_reader.source, last, result)
 
         result, late = await asyncio.to_thread(work)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from datetime import datetime
+from typing import Any, Self
 
 import pandas as pd
 
+from bmacdb.clock import to_ms
 from bmacdb.factors.call import Call
 from bmacdb.factors.library import Library, Plan
 from bmacdb.kit import ways
@@ -20,7 +22,12 @@ from bmacdb.kit.engine import Result, compute_plan, python_task
 from bmacdb.kit.panel import PanelSource
 from bmacdb.kit.passes import Answer, Task
 from bmacdb.kit.range import Range
+from bmacdb.kit.reader import CandleReader
+from bmacdb.kit.research import indexed, tell
 from bmacdb.kit.rows import Rows, joined
+from bmacdb.kit.times import run_time_ms
+from bmacdb.live.events import CandleEvent
+from bmacdb.live.market import Market
 
 __all__ = ["FactorStream"]
 
@@ -52,19 +59,63 @@ class FactorStream:
         self._waiting: _Batch | None = None
         self._seen: set[str] = set()
         self._apart: set[Call] = set()
+        self._told: set[object] = set()
+        self._reader: CandleReader | None = None
         self._failed: Exception | None = None
         self._changed = threading.Condition()
         self._busy = self._closed = False
         self._thread: threading.Thread | None = None
 
+    @classmethod
+    def follow(
+        cls,
+        market: Market,
+        factors: Plan | Iterable[object],
+        symbols: Sequence[str] | None = None,
+        *,
+        package: str = "factor",
+        workers: int | None = None,
+    ) -> FactorStream:
+        """That of an open market: each event of candles that is taken from it is taken here.
+
+        Raises UsageError for a factor that is not there.
+        """
+        plan = factors if isinstance(factors, Plan) else Library(package).plan(factors)
+        reader = CandleReader(market.path, market.panel.feed, workers=workers)
+        try:
+            stream = cls(PanelSource(market.panel, reader.source, reader.source.workers), plan, symbols)
+        except BaseException:
+            reader.close()
+            raise
+        stream._reader = reader
+        market.on(CandleEvent, stream._candles)
+        return stream
+
+    def at(self, run_time: datetime) -> pd.DataFrame:
+        """The market at `run_time`, of the candles that the panel holds now.
+
+        Index symbol, ascending; candle_begin_time, the candle columns and one column per factor, float64, NaN where it
+        is null. What a factor raised is logged. Raises as `table`.
+        """
+        result = self.table(run_time_ms(run_time, self.source.interval))
+        tell(result, self._told)
+        return indexed(self.source, result).set_index("symbol")
+
+    def _candles(self, event: Any) -> None:
+        if not self._closed:
+            self.take(to_ms(event.run_time), event.symbols)
+
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, and let go of the database."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def __enter__(self) -> Self:
         return self

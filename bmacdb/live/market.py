@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,8 @@ from bmacdb.store.reader import connect, moment
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bmacdb.kit.stream import FactorStream
 
 __all__ = ["Market", "subscribe"]
 
@@ -78,6 +81,20 @@ class Market:
         self._states: dict[int, str] = {}  # of the newest run times, as told
         self._thread: ThreadPoolExecutor | None = None
         self._pulling: asyncio.Future[list[Piece] | None] | None = None
+
+    @property
+    def path(self) -> Path:
+        """The database."""
+        return self._path
+
+    def factors(self, wanted: Iterable[object], symbols: Sequence[str] | None = None, **options: Any) -> FactorStream:
+        """Factors that are computed as candles are taken from this market, which is open: `bmacdb.kit.FactorStream`.
+
+        `options`: `package` of your own factors, and `workers`. Raises UsageError for a factor that is not there.
+        """
+        # The kit is built on this package; who needs no factors need not import it.
+        stream = import_module("bmacdb.kit.stream").FactorStream.follow(self, wanted, symbols, **options)
+        return cast("FactorStream", stream)
 
     def __repr__(self) -> str:
         return f"<Market {self._path} {self.panel if self._pieces else 'closed'}>"

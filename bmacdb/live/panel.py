@@ -101,6 +101,16 @@ class Panel:
             raise UsageError(f"symbol {symbol!r} has no candle in the last {self.window} bars of {self.feed}.")
         return self._places[symbol]
 
+    def holds(self, symbol: str, end_ms: int) -> bool:
+        """Whether there is a candle of the symbol that closed at `end_ms`."""
+        bar = self.window - 1 - self.interval.count(end_ms, self.end_ms)
+        return (
+            end_ms <= self.end_ms
+            and bar >= 0
+            and symbol in self._places
+            and bool(self.there[bar, self._places[symbol]])
+        )
+
     def apply(self, table: pa.Table) -> tuple[str, ...]:
         """Take rows of the table `candles`: symbol, open_time and the candle columns; others are not looked at.
 
