@@ -3,8 +3,8 @@
     python -m benchmarks.live [--symbols 260] [--seconds 4] [--candles 1500] [--rounds 5] [--folder DIR]
 
 A process records as the recorder does: the symbols of a period come in any order within `--seconds`, and are committed
-in portions, each as soon as the one before is. This one has a panel in memory, fed by the messages of the commits, and
-a connection to the database. In turns, a period each: factors as candles come (`FactorStream`), and all of them once
+in portions, each as soon as the one before is. This one has a market of `bmacdb.subscribe` and a connection to the
+database. In turns, a period each: factors as candles come (`market.factors`), and all of them once
 the market is complete, out of the database (`BmacAllMarketCalculator`). Both give the same bits. Printed in
 milliseconds: median and worst of the rounds.
 """
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -30,15 +30,12 @@ from benchmarks.factors import FEED, OWN, START_MS, STEP_MS, TWENTY, TWO
 from bmacdb.clock import SystemClock, from_ms
 from bmacdb.factors.library import Library, Plan
 from bmacdb.kit import BmacAllMarketCalculator, CandleReader
-from bmacdb.kit.panel import PanelSource
-from bmacdb.kit.stream import FactorStream
-from bmacdb.live.panel import Panel
+from bmacdb.kit.engine import compute_plan
+from bmacdb.live.events import CandleEvent, CompleteEvent
+from bmacdb.live.market import Market, subscribe
 from bmacdb.model import Batch, Candle, Ready, Run, Source
-from bmacdb.store import sidefile
 from bmacdb.store.serve import Server
 from bmacdb.store.writer import Store
-from bmacdb.stream.messages import HEARTBEAT, topic_of
-from bmacdb.stream.subscription import Subscription
 
 __all__ = ["main"]
 
@@ -92,35 +89,6 @@ async def record(path: Path, symbols: int, candles: int) -> None:
         await store.close()
 
 
-class Follower:
-    """A panel that is kept current by the messages of commits."""
-
-    def __init__(self, path: Path, reader: CandleReader, window: int, newest_ms: int) -> None:
-        live = sidefile.find(path)
-        assert live is not None
-        self.topics = {kind: topic_of(kind, FEED.name) for kind in ("candles", "complete")}
-        self.subscription = Subscription(live.events_address, (*self.topics.values(), HEARTBEAT))
-        while (message := self.subscription.receive(5)) is None or message.topic != HEARTBEAT:
-            pass
-        source = reader.source
-        self.panel = Panel(FEED.name, source.interval, window, newest_ms)
-        for low in range(0, window, 300):
-            start, end = (f"make_timestamptz({1000 * (START_MS + bar * STEP_MS)})" for bar in (low, low + 300))
-            self.panel.apply(source.ask(f"FROM {FEED.name}.candles WHERE open_time >= {start} AND open_time < {end}"))
-
-    def until_complete(self, run_ms: int, took: Callable[[Iterable[str]], None]) -> None:
-        while True:
-            message = self.subscription.receive(60)
-            assert message is not None, "the recorder fell silent"
-            if message.topic == self.topics["candles"]:
-                table = message.table()
-                self.panel.apply(table)
-                took(table.column("symbol").to_pylist())
-            elif message.topic == self.topics["complete"]:
-                if message.header["run_time_ms"] == run_ms and message.header["state"] == "complete":
-                    return
-
-
 def measure(folder: Path, options: argparse.Namespace) -> None:
     path = folder / "bmac.duckdb"
     arguments = ["--serve", str(path), "--symbols", str(options.symbols), "--candles", str(options.candles)]
@@ -154,8 +122,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         return int(first), int(last)
 
     try:
-        with CandleReader(path) as reader:
-            follower = Follower(path, reader, options.candles, run_ms - STEP_MS)
+        with CandleReader(path) as reader, subscribe(path, window=options.candles) as market:
             for name, wanted in works.items():
                 plan = Library("benchmark_own").plan(wanted) if wanted else None
                 here: list[float] = []
@@ -163,7 +130,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
                 own: list[float] = []
                 for number in range(-1, options.rounds):  # the first round warms up
                     run_ms += STEP_MS
-                    spent = streamed(follower, reader, plan, run_ms, period, ended)
+                    spent = streamed(market, reader, plan, run_ms, period, ended)
                     if number >= 0:
                         here.append(spent[0])
                         own.append(spent[1])
@@ -171,7 +138,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
                         continue
                     run_ms += STEP_MS
                     took = at_the_end(reader, wanted, run_ms, period, ended)
-                    follower.until_complete(run_ms, lambda _: None)
+                    market.complete_blocking(run_ms)
                     if number >= 0:
                         there.append(took)
                 tell(name, here, there, own if plan is not None else [])
@@ -180,7 +147,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
 
 
 def streamed(
-    follower: Follower,
+    market: Market,
     reader: CandleReader,
     plan: Plan | None,
     run_ms: int,
@@ -190,23 +157,18 @@ def streamed(
     """Milliseconds from the last commit to the table, and from that of the first symbol to its own factors."""
     if plan is None:
         period()
-        follower.until_complete(run_ms, lambda _: None)
+        market.complete_blocking(run_ms)
         there_ns = time.monotonic_ns()
         return (there_ns - ended()[1]) / 1e6, 0.0
     own_ns = 0
-    source = PanelSource(follower.panel, reader.source, reader.source.workers)
-    with FactorStream(source, plan) as stream:
-
-        def took(symbols: Iterable[str]) -> None:
-            nonlocal own_ns
-            names = list(symbols)
-            if FIRST in names:
+    with market.factors(plan) as stream:
+        period()
+        for event in market:
+            if isinstance(event, CandleEvent) and FIRST in event.symbols:
                 stream.one(run_ms, FIRST)
                 own_ns = time.monotonic_ns()
-            stream.take(run_ms, names)
-
-        period()
-        follower.until_complete(run_ms, took)
+            if isinstance(event, CompleteEvent) and event.complete and event.run_time == from_ms(run_ms):
+                break
         found = stream.table(run_ms).frame
         there_ns = time.monotonic_ns()
     first_ns, last_ns = ended()
@@ -215,8 +177,6 @@ def streamed(
 
 
 def check(reader: CandleReader, plan: Plan, run_ms: int, found: pd.DataFrame) -> None:
-    from bmacdb.kit.engine import compute_plan
-
     other = compute_plan(reader.source, plan, run_ms - STEP_MS, run_ms - STEP_MS).frame
     pd.testing.assert_frame_equal(found, other, check_exact=True)
 

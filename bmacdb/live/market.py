@@ -25,6 +25,7 @@ from bmacdb.store.reader import connect, moment
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bmacdb.factors.library import Plan
     from bmacdb.kit.stream import FactorStream
 
 __all__ = ["Market", "subscribe"]
@@ -87,7 +88,9 @@ class Market:
         """The database."""
         return self._path
 
-    def factors(self, wanted: Iterable[object], symbols: Sequence[str] | None = None, **options: Any) -> FactorStream:
+    def factors(
+        self, wanted: Plan | Iterable[object], symbols: Sequence[str] | None = None, **options: Any
+    ) -> FactorStream:
         """Factors that are computed as candles are taken from this market, which is open: `bmacdb.kit.FactorStream`.
 
         `options`: `package` of your own factors, and `workers`. Raises UsageError for a factor that is not there.
