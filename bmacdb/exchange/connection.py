@@ -10,13 +10,14 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import aiohttp
 
 from bmacdb.clock import Clock
 from bmacdb.errors import Malformed
+from bmacdb.exchange.updates import OpenCandles
 from bmacdb.exchange.wire import Ack, KlineEvent, ServerShutdown, SubscribeError, parse_control, parse_kline_frame
 from bmacdb.exchange.wire import stream_of as symbol_of
 from bmacdb.model import Feed, Market
@@ -38,6 +39,7 @@ class Observer:
     closed: Callable[[KlineEvent], Awaitable[None]]
     lost: Callable[[Malformed], None]
     told: Callable[[str], None]
+    open_candles: OpenCandles = field(default_factory=OpenCandles)
 
 
 class Connection:
@@ -109,6 +111,7 @@ class Connection:
     async def read(self) -> str:
         """Read until the connection ends; says why it did."""
         receive, heard, monotonic = self._socket.receive, self.heard, self._clock.monotonic
+        open_candles = self._observer.open_candles
         while True:
             message = await receive()
             if message.type is aiohttp.WSMsgType.TEXT:
@@ -120,6 +123,8 @@ class Connection:
                     heard[symbol] = self.last_frame = monotonic()
                     if b"true" in frame:
                         await self._closed(frame)
+                    elif open_candles.wanted:
+                        open_candles.frames[symbol] = frame
                 elif ending := await self._other(frame):
                     return ending
             elif message.type is aiohttp.WSMsgType.BINARY:

@@ -138,8 +138,9 @@ def _odd_stream_of(frame: bytes) -> bytes | None:
         return None
 
 
-def parse_kline_frame(frame: bytes) -> KlineEvent | None:
-    """The closed bar of a frame, combined or raw; None for an open bar, and for an event of another kind.
+def parse_kline_frame(frame: bytes, *, open_too: bool = False) -> KlineEvent | None:
+    """The closed bar of a frame, combined or raw; None for an event of another kind, and for an open bar unless
+    `open_too`.
 
     Raises Malformed for anything that does not parse or cannot be a bar.
     """
@@ -155,7 +156,7 @@ def parse_kline_frame(frame: bytes) -> KlineEvent | None:
         return None
     if bar is None:
         raise Malformed(f"a kline frame without its bar: {excerpt(frame)}")
-    if not bar.x:
+    if not bar.x and not open_too:
         return None
     problem = check_bar(
         opened_ms=bar.t,

@@ -16,6 +16,7 @@ from bmacdb.exchange.limit import RequestWindow, WeightBudget, connect_window
 from bmacdb.exchange.market import MarketDesk
 from bmacdb.exchange.rest import RestClient
 from bmacdb.exchange.stream import CandleListener
+from bmacdb.exchange.updates import OpenCandles
 from bmacdb.exchange.wire import KlineEvent
 from bmacdb.model import Feed, Market
 from bmacdb.recorder.fetch import RestFetchers
@@ -43,6 +44,7 @@ class Markets:
         """`told` hears when an address takes the place of another."""
         self._settings, self._clock, self._endpoints, self._session = settings, clock, endpoints, session
         self._addresses: dict[Market, Addresses] = {}
+        self._open_candles: dict[str, OpenCandles] = {}
         self._remembered: dict[Market, str] = {}
         self._budgets: dict[str, WeightBudget] = {}
         self._desks: dict[Market, MarketDesk] = {}
@@ -125,10 +127,14 @@ class Markets:
             addresses=self._addresses[feed.market],
             session=self._session,
             clock=clock,
-            observer=Observer(closed, lost=lost, told=told),
+            observer=Observer(closed, lost=lost, told=told, open_candles=self.open_candles(name)),
             connects=self._connects,
             proxy=None if self._endpoints.is_loopback(feed.market) else self._settings.proxy,
         )
+
+    def open_candles(self, feed: str) -> OpenCandles:
+        """What the listeners of a feed hear of candles that are still open."""
+        return self._open_candles.setdefault(feed, OpenCandles())
 
     async def recall_addresses(self, store: Store) -> None:
         """Begin with the stream addresses that delivered when `store` was written last."""

@@ -44,6 +44,7 @@ __all__ = ["Outcome", "record"]
 
 _QUEUE = 20_000  # messages; a full queue makes the readers wait, and nothing closed is dropped
 _SAY_AGAIN_S = 60.0
+_UPDATES_EVERY_S = 0.25
 _PLAN_ATTEMPTS = 3
 _UNREACHABLE = (
     " If this goes on: check the network, or use a proxy (--proxy or HTTPS_PROXY); --simulate needs no exchange."
@@ -332,10 +333,22 @@ class _Recorder:
             except OSError as error:
                 text = f"The stream stays on loopback: {error.strerror}. Is it an address of this machine?"
                 self._notice(Severity.WARNING, "serve", text)
+        updating = asyncio.create_task(self._publish_updates(server))
         try:
             yield server.announce
         finally:
+            updating.cancel()
+            await asyncio.wait({updating})
             await server.close()
+
+    async def _publish_updates(self, server: Server) -> None:
+        """Publish open candles four times a second, of the feeds whose updates somebody subscribed to."""
+        while True:
+            await asyncio.sleep(_UPDATES_EVERY_S)
+            for name, feed in self._feeds.items():
+                candles = self._markets.open_candles(name)
+                candles.wanted = server.wants_updates(name)
+                server.update(name, candles.take(feed.feed))
 
     async def _take(self, store: Store, offer: Offer) -> None:
         """Commit the rows that another process offers. Raises UsageError for a feed that cannot be."""

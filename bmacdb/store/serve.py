@@ -13,7 +13,7 @@ import secrets
 import socket
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
@@ -24,11 +24,13 @@ import pyarrow as pa
 from bmacdb import __version__
 from bmacdb.clock import Clock, ServerClock
 from bmacdb.errors import StoreError
-from bmacdb.model import Batch
+from bmacdb.model import Batch, Candle
 from bmacdb.store import guard, sidefile
 from bmacdb.store.extensions import load_quack
 from bmacdb.store.intake import Intake, Offer
+from bmacdb.store.rows import candle_rows
 from bmacdb.store.writer import Store
+from bmacdb.stream.messages import topic_of
 from bmacdb.stream.publisher import HEARTBEAT_SECONDS, Publisher
 
 __all__ = ["FIRST_PORT", "SPILL_LIMIT", "Server", "ServingUnavailable"]
@@ -153,6 +155,15 @@ class Server:
     def publish_on(self, address: str, secret_key: str | None = None) -> None:
         """Publish on another address too, as `Publisher.publish_on` does. Raises OSError."""
         self._publisher.publish_on(address, secret_key)
+
+    def wants_updates(self, feed: str) -> bool:
+        """Whether somebody subscribed to the open candles of a feed."""
+        return not self._closed and self._publisher.wanted(topic_of("updates", feed))
+
+    def update(self, feed: str, candles: Sequence[Candle]) -> None:
+        """Publish candles that are still open, as they are now; they are not stored."""
+        if candles and not self._closed:
+            self._publisher.update(feed, candle_rows(candles, self._clock.now_ms()))
 
     def _refresh(self) -> None:
         if self._connection is not None:

@@ -82,6 +82,10 @@ class Publisher:
                 self.leave_out(topic_of(name, batch.feed))
         self._readiness(batch)
 
+    def update(self, feed: str, rows: pa.Table) -> None:
+        """Publish candles that are still open, as they are now."""
+        self._rows(topic_of("updates", feed), rows)
+
     def leave_out(self, topic: str) -> None:
         """Count a message that is not sent: whoever follows the topic notices, and reads the database again."""
         self._numbers[topic] = self._numbers.get(topic, 0) + 1
