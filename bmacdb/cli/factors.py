@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bmacdb.cli.zone import Timezone, printing_zone
+from bmacdb.cli.times import Timezone, printing_zone
 from bmacdb.errors import ConfigError, UsageError, did_you_mean
 
 if TYPE_CHECKING:

@@ -27,16 +27,15 @@ from bmacdb.cli.history_options import (
     counted,
     progress,
     say,
+    say_first,
 )
-from bmacdb.cli.zone import Timezone, printing_zone
+from bmacdb.cli.times import Timezone, printing_zone
 
 if TYPE_CHECKING:
     from bmacdb.archive.download import Fetched
     from bmacdb.archive.load import Loaded
 
 __all__ = ["register"]
-
-_SHOWN = 20  # problems, one a line; then a count
 
 
 def list_(
@@ -147,10 +146,7 @@ def download(
 
     fetched = asyncio.run(ask())
     troubled = [one for one in fetched if one.problem]
-    for one in troubled[:_SHOWN]:
-        say(f"{one.outcome}: {one.wanted.entry.key}: {one.problem}")
-    if len(troubled) > _SHOWN:
-        say(f"… and {len(troubled) - _SHOWN} more.")
+    say_first([f"{one.outcome}: {one.wanted.entry.key}: {one.problem}" for one in troubled])
     told = ", ".join(
         f"{count} {outcome}" for outcome in Outcome if (count := sum(one.outcome is outcome for one in fetched))
     )
@@ -228,11 +224,13 @@ def import_(
 
     with without_pandas():
         loaded, totals = asyncio.run(write())
-    noted = [one for one in loaded if one.notes]
-    for one in noted[:_SHOWN]:
-        say(f"{one.state}: {'; '.join(one.notes) if one.state is State.FAILED else f'{one.path}: {one.notes[0]}'}")
-    if len(noted) > _SHOWN:
-        say(f"… and {len(noted) - _SHOWN} more.")
+    say_first(
+        [
+            f"{one.state}: {'; '.join(one.notes) if one.state is State.FAILED else f'{one.path}: {one.notes[0]}'}"
+            for one in loaded
+            if one.notes
+        ]
+    )
     into = f"{counted(totals.rows, 'row')} of {counted(totals.files, 'file')} into {wanted.feed.name}"
     if totals.added is None:
         typer.echo(f"{into}: sent to the recorder")

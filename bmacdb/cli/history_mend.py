@@ -25,8 +25,9 @@ from bmacdb.cli.history_options import (
     counted,
     progress,
     say,
+    say_first,
 )
-from bmacdb.cli.zone import Timezone, printing_zone
+from bmacdb.cli.times import Timezone, printing_zone
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from bmacdb.cli.history_options import Choice
 
 __all__ = ["add"]
-
-_SHOWN = 20
 
 
 def gaps(
@@ -155,10 +154,7 @@ def fill(
                 await sink.close()
 
     report = asyncio.run(work())
-    for note in report.notes[:_SHOWN]:
-        say(note)
-    if len(report.notes) > _SHOWN:
-        say(f"… and {len(report.notes) - _SHOWN} more.")
+    say_first(report.notes)
     typer.echo(
         f"{found.name}: of {counted(report.missing, 'missing bar')} {report.from_archive} came from the archive, "
         f"{report.from_rest} from REST, {report.absent} do not exist, {report.open} are open"

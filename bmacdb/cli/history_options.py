@@ -49,6 +49,7 @@ __all__ = [
     "counted",
     "progress",
     "say",
+    "say_first",
 ]
 
 FeedName = Annotated[str, typer.Option("--feed", metavar="NAME", help="As usdt_perp_1m.", show_default=False)]
@@ -79,12 +80,21 @@ Parallel = Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Downloa
 Format = Annotated[str, typer.Option("--format", metavar="NAME", help="table, csv, json, parquet or arrow.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Into a file.")]
 
+_SHOWN = 20  # problems, one a line; then a count
 _DATE = re.compile(r"(\d{4})(?:-(\d{2}))?")
 
 
 def say(text: str) -> None:
     """A line on stderr."""
     typer.echo(text, err=True)
+
+
+def say_first(lines: Sequence[str]) -> None:
+    """The first lines on stderr, and how many more there are."""
+    for line in lines[:_SHOWN]:
+        say(line)
+    if len(lines) > _SHOWN:
+        say(f"… and {len(lines) - _SHOWN} more.")
 
 
 def counted(number: int, noun: str) -> str:

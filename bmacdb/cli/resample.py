@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bmacdb.cli.zone import Timezone, printing_zone
+from bmacdb.cli.times import Timezone, printing_zone
 
 if TYPE_CHECKING:
     import pyarrow as pa
