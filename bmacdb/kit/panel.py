@@ -89,7 +89,8 @@ class PanelSource:
             return
         _, end, total = span.grid(lookback)
         grid = self.panel.grid(total, end)
-        known = [symbol for symbol in symbols if symbol in grid.symbols]
+        there = set(grid.symbols)
+        known = [symbol for symbol in symbols if symbol in there]
         several = max(_CELLS_AT_ONCE // total, 1)
         for first in range(0, len(known), several):
             part = known[first : first + several]
