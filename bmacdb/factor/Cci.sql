@@ -4,7 +4,6 @@
 -- params: n int >= 2 = 14
 -- null: any candle of the look-back is missing, or all typical prices are equal
 (high + low + close) / 3 AS typical,
-avg(typical) OVER last_n AS middle,
-array_agg(typical) OVER last_n AS typicals,
-list_avg(list_transform(typicals, lambda x: abs(x - middle))) AS away,
-CASE WHEN count(typical) OVER last_n = $n AND max(typical) OVER last_n > min(typical) OVER last_n THEN (typical - middle) / (0.015 * away) END
+CASE WHEN max(typical) OVER last_n > min(typical) OVER last_n THEN
+    (typical - avg(typical) OVER last_n) / (0.015 * mean_deviation(typical, $n))
+END

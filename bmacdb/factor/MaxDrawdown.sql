@@ -3,9 +3,4 @@
 -- source: textbook
 -- params: n int >= 1 = 24
 -- null: no candle of the window is there
-array_agg(close) FILTER (close IS NOT NULL) OVER last_n AS closes,
-list_reduce(
-    list_transform(closes, lambda x: {'top': x, 'fall': 0::DOUBLE}),
-    lambda a, x: {'top': greatest(a.top, x.top), 'fall': greatest(a.fall, 1 - x.top / greatest(a.top, x.top))}
-) AS state,
-state.fall
+drawdown(close, $n)

@@ -354,6 +354,10 @@ _HELPERS: dict[str, Callable[..., Ref]] = {
     "ts_argmax": lambda build, value, n: build.ts_place(value, n, negative=False),
     "ts_argmin": lambda build, value, n: build.ts_place(value, n, negative=True),
     "decay_linear": lambda build, value, n: build.decay_linear(value, n),
+    "mean_deviation": lambda build, value, n: build.mean_deviation(value, n),
+    "drawdown": lambda build, value, n: build.node(
+        windowed.drawdown, [build.simple(build.node(windowed.fall_leaf, [value]), n, windowed.fall_join)]
+    ),
     "ewm": lambda build, value, alpha, n: build.ewm(value, alpha, n),
     "wilder": lambda build, value, n, bars: build.wilder(value, n, bars),
 }

@@ -48,6 +48,31 @@ CREATE OR REPLACE MACRO decay_linear(x, n) AS
         ) / (n * (n + 1) / 2)
     END;
 
+-- mean_deviation: mean distance of the last n x from their mean; null where any of them is
+CREATE OR REPLACE MACRO mean_deviation(x, n) AS
+    CASE WHEN count(x) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW) = n THEN
+        list_avg(list_transform(
+            list_zip(
+                array_agg(x) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW),
+                list_resize([avg(x) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW)], n, avg(x) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW))
+            ),
+            lambda pair: abs(pair[1] - pair[2])
+        ))
+    END;
+
+-- drawdown: largest fall of x from a high before it within the last n bars, as a part of that high; x must be above 0
+CREATE OR REPLACE MACRO drawdown(x, n) AS
+    struct_extract(
+        list_reduce(
+            list_transform(
+                array_agg(x) FILTER (x IS NOT NULL) OVER (PARTITION BY symbol ORDER BY open_time ROWS BETWEEN n - 1 PRECEDING AND CURRENT ROW),
+                lambda v: {'top': v::DOUBLE, 'fall': 0::DOUBLE}
+            ),
+            lambda a, v: {'top': greatest(a.top, v.top), 'fall': greatest(a.fall, 1 - v.top / greatest(a.top, v.top))}
+        ),
+        'fall'
+    );
+
 -- ewm: a = x of the oldest of the last n bars, then a + alpha * (x - a) to the newest; null where any x of them is
 CREATE OR REPLACE MACRO ewm(x, alpha, n) AS
     list_reduce(

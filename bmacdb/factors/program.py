@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, reduce
 from typing import Any
 
 import numpy as np
 
-from bmacdb.factors import across, windowed
+from bmacdb.factors import across, arrays, windowed
 from bmacdb.factors.arrays import Parts
 
 __all__ = ["Builder", "Node", "Program", "Ref", "Truth", "Unsupported", "Work", "finished"]
@@ -213,6 +213,16 @@ class Builder:
         )
         null = self.anywhere(self.node(windowed.nulls, [value]), length)
         return self.node(windowed.linear, [state, null], length)
+
+    def mean_deviation(self, value: Ref, length: int) -> Ref:
+        mean = self.total(value, length, windowed.sum_leaf, windowed.sum_join, windowed.average)
+        number, back = value
+        distances = [
+            self.node(arrays.unary, [self.node(arrays.binary, [(number, back + place), mean], np.subtract)], np.abs)
+            for place in reversed(range(length))
+        ]
+        total = reduce(lambda one, other: self.node(arrays.binary, [one, other], np.add), distances)
+        return self.node(arrays.binary, [total, self.literal(length)], np.divide)
 
     def decayed(self, value: Ref, length: int, factor: float) -> Ref:
         return self.window(

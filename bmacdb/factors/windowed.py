@@ -176,6 +176,23 @@ def place(state: Parts) -> Parts:
     return _blank(state[1] + 1.0, np.isnan(state[0])), None
 
 
+# the largest fall: (the highest, the lowest, the largest fall from a value to a later one), what is null left out
+
+
+def fall_leaf(number: Parts) -> Parts:
+    data = number[0]
+    return data, data, np.where(np.isnan(data), np.nan, 0.0)
+
+
+def fall_join(older: Parts, newer: Parts) -> Parts:
+    fall = np.fmax(np.fmax(older[2], newer[2]), 1 - newer[1] / older[0])
+    return np.fmax(older[0], newer[0]), np.fmin(older[1], newer[1]), fall
+
+
+def drawdown(state: Parts) -> Parts:
+    return state[2], None
+
+
 # ranks
 
 

@@ -45,7 +45,7 @@ def numbers(depth: int) -> st.SearchStrategy[str]:
     stepped = st.sampled_from(["sign", "floor", "ceil"])
     curved = st.sampled_from(["ln", "sqrt", "log2", "log10"])
     several = st.sampled_from(["greatest", "least", "coalesce"])
-    helpers = st.sampled_from(["delay", "delta", "decay_linear"])
+    helpers = st.sampled_from(["delay", "delta", "decay_linear", "mean_deviation"])
     places = st.sampled_from(["ts_rank", "ts_argmax", "ts_argmin"])
     market = st.sampled_from(["cs_scale", "cs_zscore"])
     ranks = st.sampled_from(["rank", "percent_rank", "dense_rank"])
