@@ -436,12 +436,8 @@ class _Recorder:
 
 def _can_wait(feed: Feed, error: BaseException) -> bool:
     """Whether a feed can start without its symbols: not that of 3 days, which needs bars to know its grid."""
-    return (
-        isinstance(error, ExchangeError)
-        and error.transient
-        and not isinstance(error, Blocked)
-        and feed.interval.name != "3d"
-    )
+    may = feed.interval.name != "3d" and not isinstance(error, Blocked)
+    return may and isinstance(error, ExchangeError) and error.transient
 
 
 def _cause(error: BaseException) -> BaseException:
