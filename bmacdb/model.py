@@ -15,6 +15,7 @@ import msgspec
 from bmacdb.interval import Interval
 
 __all__ = [
+    "CANDLE_VALUES",
     "EXGINFO_ITEM",
     "FUNDING_ITEM",
     "Batch",
@@ -32,6 +33,19 @@ __all__ = [
     "Source",
     "SymbolInfo",
 ]
+
+CANDLE_VALUES = (
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "quote_volume",
+    "trade_num",
+    "taker_buy_base_asset_volume",
+    "taker_buy_quote_asset_volume",
+)
+"""Columns of a candle after its times, in order. Named as the fields of Candle."""
 
 EXGINFO_ITEM = "exginfo"
 FUNDING_ITEM = "funding"

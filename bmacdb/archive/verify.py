@@ -17,22 +17,10 @@ from bmacdb.archive.load import Found, read_file
 from bmacdb.archive.mirror import Mirror, Verdict
 from bmacdb.archive.recorded import recorded_candles
 from bmacdb.errors import Malformed
-from bmacdb.model import Feed, SymbolInfo
+from bmacdb.model import CANDLE_VALUES, Feed, SymbolInfo
 from bmacdb.store.reader import Reader
 
 __all__ = ["Checked", "Condition", "Difference", "check_file", "compare", "verify"]
-
-_VALUES = (
-    "open",
-    "high",
-    "low",
-    "close",
-    "volume",
-    "quote_volume",
-    "trade_num",
-    "taker_buy_base_asset_volume",
-    "taker_buy_quote_asset_volume",
-)
 
 
 class Condition(StrEnum):
@@ -99,7 +87,7 @@ def compare(archived: pa.Table, recorded: pa.Table) -> Difference:
     theirs, ours = _times(archived), _times(recorded)
     _, at, here = np.intersect1d(theirs, ours, assume_unique=True, return_indices=True)
     alike = np.ones(len(at), np.bool_)
-    for name in _VALUES:
+    for name in CANDLE_VALUES:
         alike &= archived[name].to_numpy()[at] == recorded[name].to_numpy()[here]
     return Difference(len(theirs), len(theirs) - len(at), int(np.count_nonzero(~alike)), len(ours) - len(here))
 

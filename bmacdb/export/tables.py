@@ -11,22 +11,11 @@ from decimal import Decimal
 
 import pyarrow as pa
 
-from bmacdb.model import Market, SymbolInfo
+from bmacdb.model import CANDLE_VALUES, Market, SymbolInfo
 
 __all__ = ["CANDLE_COLUMNS", "candle_table", "exginfo_table", "funding_table", "recorded_rules"]
 
-CANDLE_COLUMNS = (
-    "candle_begin_time",
-    "open",
-    "high",
-    "low",
-    "close",
-    "volume",
-    "quote_volume",
-    "trade_num",
-    "taker_buy_base_asset_volume",
-    "taker_buy_quote_asset_volume",
-)
+CANDLE_COLUMNS = ("candle_begin_time", *CANDLE_VALUES)
 _INDEX = "__index_level_0__"  # pandas' name for an index that has none
 _UTC = pa.timestamp("ns", "UTC")
 _CHINA = pa.timestamp("us", "Asia/Hong_Kong")
