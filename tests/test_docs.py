@@ -30,7 +30,7 @@ NOT_RUN = {
 }
 """Commands that no test runs, and why."""
 
-FOR_EVER = ("bmacdb simulate", "bmacdb status --watch")
+FOR_EVER = ("bmacdb simulate", "bmacdb status --watch", "bmacdb receive", "bmacdb record --from")
 """Commands that end when they are told to; they are started, and interrupted when they have said something."""
 
 RECORD_THEMSELVES = ("README.md", "configuration.md")

@@ -18,6 +18,8 @@ __all__ = ["build", "main"]
 
 VERBS = {
     "run": "Record a market until stopped.",
+    "receive": "Receive a market for several recorders.",
+    "record": "Record from a receiver.",
     "status": "Is the recorder alive, on time and complete?",
     "sql": "Query the database, or open a DuckDB shell on it.",
     "factors": "Factors of the whole market at a run time.",

@@ -45,6 +45,7 @@ class Recorder:
     directory: Path
     arguments: Sequence[str] = ()
     phase: float | None = None
+    receiver: str | None = None
     events: list[dict[str, object]] = field(default_factory=list)
     other: list[str] = field(default_factory=list)
     process: asyncio.subprocess.Process | None = None
@@ -57,9 +58,8 @@ class Recorder:
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
             *(("-m", "bmacdb.cli.main") if self.phase is None else ("-c", _HELD)),
-            *("run", str(self.directory), "--log-format", "json"),
-            *("--rest-url", self.exchange.rest_url, "--ws-url", self.exchange.ws_url),
-            *("--clock-rate", str(self.exchange.speed), *self.arguments),
+            *(self._run() if self.receiver is None else ("record", "--from", self.receiver)),
+            *(str(self.directory), "--log-format", "json", *self.arguments),
             stdin=None if self.phase is None else asyncio.subprocess.PIPE,
             stdout=None if self.phase is None else asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -76,6 +76,10 @@ class Recorder:
             self.process.kill()
         await self.process.wait()
         await self._reading
+
+    def _run(self) -> tuple[str, ...]:
+        urls = ("--rest-url", self.exchange.rest_url, "--ws-url", self.exchange.ws_url)
+        return "run", *urls, "--clock-rate", str(self.exchange.speed)
 
     async def _let_go(self, phase: float) -> None:
         assert self.process is not None
