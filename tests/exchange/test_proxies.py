@@ -150,7 +150,7 @@ async def test_a_proxy_that_refuses_is_told_without_its_password(tmp_path: Path)
 @pytest.mark.parametrize("path", ["routed", "unrouted"])
 async def test_coin_futures_are_heard_on_the_path_that_sends(tmp_path: Path, path: CoinPaths) -> None:
     """The silent one acknowledges; REST has bars with trades meanwhile."""
-    async with SimulatedExchange(symbols=3, speed=40.0, coin_paths=path) as exchange:
+    async with SimulatedExchange(symbols=3, speed=15.0, coin_paths=path) as exchange:
         arguments = ("--coin-futures-rest-url", exchange.rest_urls[Market.COIN_FUTURES])
         arguments += ("--coin-futures-ws-url", exchange.ws_urls[Market.COIN_FUTURES], "--feed", "coin_perp_1m")
         async with recording(tmp_path, exchange, *arguments) as recorder:

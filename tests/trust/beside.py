@@ -29,7 +29,7 @@ __all__ = ["interrupt_live_resampling", "interrupt_offers"]
 FEED = parse_feed("usdt_perp_1m")
 FIVES = Resampling.of(FEED, "5m")
 _DAYS = 4  # of the archive
-_WINDOW = 1500  # over a day, so that it reaches what the archive has
+_WINDOW = 2400  # over a day and the hours that the archive takes to publish one, so that it reaches what that has
 _BARS = (
     'symbol, epoch_ms(open_time), "offset", open, high, low, close, trade_num, vwap_1m, volume, quote_volume, '
     "taker_buy_base_asset_volume, taker_buy_quote_asset_volume"
