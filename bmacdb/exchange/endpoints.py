@@ -11,9 +11,9 @@ from bmacdb.errors import UsageError
 from bmacdb.model import Market
 from bmacdb.settings import Settings
 
-__all__ = ["Endpoints"]
+__all__ = ["REST_PATHS", "Endpoints"]
 
-_REST_PATH = {Market.SPOT: "/api/v3", Market.USDT_FUTURES: "/fapi/v1", Market.COIN_FUTURES: "/dapi/v1"}
+REST_PATHS = {Market.SPOT: "/api/v3", Market.USDT_FUTURES: "/fapi/v1", Market.COIN_FUTURES: "/dapi/v1"}
 # Spot has hosts of its own for market data, which also serve countries where the exchange itself answers with 451.
 _REST_HOSTS = {
     Market.SPOT: ("https://api.binance.com", "https://data-api.binance.vision"),
@@ -72,7 +72,7 @@ class Endpoints:
         place where it is blocked."""
         given, _ = self._given(market)
         hosts = _REST_HOSTS[market] if given is None else (given,)
-        return tuple(_with_path(host, _REST_PATH[market]) for host in hosts)
+        return tuple(_with_path(host, REST_PATHS[market]) for host in hosts)
 
     def streams(self, market: Market) -> tuple[str, ...]:
         """The URLs of a market's combined streams, as `wss://fstream.binance.com/market/stream`, likewise."""

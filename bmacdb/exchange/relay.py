@@ -17,7 +17,7 @@ from yarl import URL
 from bmacdb.clock import SystemClock
 from bmacdb.errors import UsageError
 from bmacdb.exchange.addresses import Addresses
-from bmacdb.exchange.endpoints import Endpoints
+from bmacdb.exchange.endpoints import REST_PATHS, Endpoints
 from bmacdb.exchange.limit import connect_window
 from bmacdb.exchange.session import describe, http_proxy
 from bmacdb.exchange.upstream import Client, Upstreams
@@ -30,7 +30,6 @@ GREETING = "/bmacdb/receiver"
 """Where a receiver says that it is one, as JSON: with the rate of the exchange's clock."""
 
 _PREFIXES = {"api": Market.SPOT, "fapi": Market.USDT_FUTURES, "dapi": Market.COIN_FUTURES}
-_REST_PATHS = {Market.SPOT: "/api/v3", Market.USDT_FUTURES: "/fapi/v1", Market.COIN_FUTURES: "/dapi/v1"}
 _PASSED_ON = ("content-type", "retry-after")
 _GATHER_S = 0.01
 _ANSWER_S = 30.0  # recorders give up sooner, and say so
@@ -121,7 +120,7 @@ class Relay:
         addresses = self._addresses[market]
         while True:
             base = addresses.rest
-            host = base.removesuffix(_REST_PATHS[market])
+            host = base.removesuffix(REST_PATHS[market])
             try:
                 async with self._session.get(
                     URL(host + target, encoded=True),

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
+from bmacdb.model import CANDLE_VALUES
+
 __all__ = ["BARS_COLUMNS", "CANDLE_COLUMNS", "FUNDING_COLUMNS", "SETTLED_S"]
 
-CANDLE_COLUMNS = (
-    "open",
-    "high",
-    "low",
-    "close",
-    "volume",
-    "quote_volume",
-    "trade_num",
-    "taker_buy_base_asset_volume",
-    "taker_buy_quote_asset_volume",
-)
+CANDLE_COLUMNS = CANDLE_VALUES
 FUNDING_COLUMNS = ("funding_rate", "funding_sum", "funding_count")
 """Of the fundings settled within a bar: the last, their sum, their number; null where there was none."""
 

@@ -155,11 +155,6 @@ class FactorStream:
             self._start()
             self._changed.notify_all()
 
-    def forget(self) -> None:
-        """Forget what was computed, as when the panel was read anew: `table` computes it again."""
-        with self._changed:
-            self._begin(self._open_ms)
-
     def table(self, run_ms: int) -> Result:
         """The factors at a run time, of the candles that the panel holds now.
 
